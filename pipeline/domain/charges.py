@@ -1,0 +1,397 @@
+"""What each print job costs whom: the ledger lines that a run adds.
+
+What belongs here: which jobs count, whose they are, what pays for them, and what a late change reverses (design 5,
+`rules.md` 5 and 7). What does not: the states of a line after it was entered (`ledger.py`), credits in themselves
+(`credits.py`), and telling Nexudus (`assets/load.py`).
+
+Every function takes the frames of one site, in any row order. Money is whole cents, times are UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from pipeline.domain import schemas
+from pipeline.domain.accounts import pooled, with_payer
+from pipeline.domain.credits import payment, usable
+from pipeline.domain.references import references
+from pipeline.domain.rules import SiteRules
+
+RULES = {
+    # what pays
+    "free": "free by flag, by default, or because the site prints for free: waived",
+    "zero_cost": "PaperCut charged nothing: waived",
+    "credits": "paid with printing credits, or the part of it that they cover",
+    "money": "charged to the preferred customer, or the part of it that credits do not cover",
+    # why a person decides; the reason of the held line, with the values of its columns
+    "cost_unknown": "PaperCut has no usable cost for this job; charge it by hand and confirm this line, or void it",
+    "fractional_cost": "the cost is {cost} credits, not a whole number; give printer {printer} whole prices or set the"
+    " site's rounding; retry this line to charge {amount} cents, or void it",
+    "voided_before": "a person voided {standing} cents for this job, which now costs {amount} cents; retry this line to"
+    " charge them, or void it",
+    "above_max_charge": "the cost is {amount} cents, above max_charge ({max_charge}); check the job in PaperCut, then"
+    " retry this line to charge it, or void it",
+    "customer_gone": "customer {coworker_id} is archived or no longer in Nexudus; invoice {amount} cents by hand and"
+    " confirm this line, or void it",
+    "too_many_credits": "more credits would be used for {amount} cents than one job can have lines; retry this line to"
+    " charge money, or void it",
+    "overdrawn": "the job costs {amount} cents, {left_cents} were left in valid credits and the customer may not be"
+    " charged money; retry this line to charge it all the same, or void it",
+    # why a line is reversed
+    "no_longer_counts": "the job was refunded, refused, or moved to a shared account: reversed",
+    "job_changed": "the job changed after it was decided: reversed and decided again",
+}
+"""Every value of the column rule, with what it means."""
+
+_WAIVED = ("free", "zero_cost")
+_HELD = (
+    "cost_unknown", "fractional_cost", "voided_before", "above_max_charge", "customer_gone", "too_many_credits",
+    "overdrawn",
+)  # fmt: skip
+_ORIGINALS = ("sale", "credit", "waive")
+_MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
+_LINE = [name for name in schemas.columns("print_charges").names() if name not in {"ref", "site"}]
+
+
+def counts() -> pl.Expr:
+    """Whether a job is chargeable: allowed, not refunded, and printed if it is a print (`papercut-api.md` 5.2)."""
+    return pl.col("allowed") & ~pl.col("refunded") & (pl.col("printed") | (pl.col("job_type") != "PRINT"))
+
+
+def attributed(jobs: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """The jobs of users that are or were ours, with their customer.
+
+    A job belongs to the latest owner of its user name who had it when the job was printed, or else, for a job from
+    before the name was ours, to the earliest one. Jobs charged to a shared account are nobody's.
+
+    Args:
+        jobs: PaperCutPrintJobs.
+        names: username, owned_from (UTC), coworker_id, email_key; one row per owner of a name.
+
+    Returns:
+        The columns of jobs, and coworker_id, email_key.
+    """
+    return _owned(jobs, names).filter("ours").drop("ours")
+
+
+def unattributed(jobs: pl.DataFrame, names: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The chargeable jobs since `charge_from` that nobody is charged for.
+
+    Args:
+        jobs: PaperCutPrintJobs, the latest revision of each job.
+        names: as for `attributed`.
+        rules: the site's choices.
+
+    Returns:
+        The columns of jobs, and why: "shared account" or "never ours"; by (printed_at, job_id).
+    """
+    return (
+        _owned(jobs.filter(counts() & _charged_since(rules)), names)
+        .filter(~pl.col("ours"))
+        .with_columns(why=pl.when("shared_account").then(pl.lit("shared account")).otherwise(pl.lit("never ours")))
+        .select(*jobs.columns, "why")
+        .sort("printed_at", "job_id")
+    )
+
+
+def live(ledger: pl.DataFrame) -> pl.DataFrame:
+    """The sale, credit and waive lines that stand: neither void nor reversed. Columns as the ledger's."""
+    return _standing(ledger).filter(pl.col("stands") == "live").select(ledger.columns)
+
+
+def unsettled(jobs: pl.DataFrame, names: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The cost of each user's jobs that nothing has paid yet, for the balance equation (design 4).
+
+    Settled is a job with a live line that is not held, or with one that a person voided (then nothing is owed).
+
+    Args:
+        jobs: PaperCutPrintJobs, the latest revision of each job.
+        names: as for `attributed`.
+        ledger: all lines of these jobs: PrintCharges with state in STATES.
+        rules: the site's choices.
+
+    Returns:
+        username, unsettled (Decimal, credits), by username; only users with unsettled jobs.
+    """
+    settled = _standing(ledger).filter((pl.col("stands") == "voided") | ((pl.col("stands") == "live") & ~_held()))
+    return (
+        attributed(jobs.filter(counts() & _charged_since(rules)), names)
+        .join(settled, on="job_id", how="anti")
+        .group_by("username")
+        .agg(unsettled=pl.col("cost").sum().cast(pl.Decimal(18, 6)))
+        .sort("username")
+    )
+
+
+def print_charges(  # noqa: PLR0917 - the tables of the graph, in its order
+    jobs: pl.DataFrame,
+    accounts: pl.DataFrame,
+    customers: pl.DataFrame,
+    names: pl.DataFrame,
+    grants: pl.DataFrame,
+    uses: pl.DataFrame,
+    ledger: pl.DataFrame,
+    rules: SiteRules,
+    now: datetime,
+) -> pl.DataFrame:
+    """The ledger lines that are to be added now; none when there is nothing to decide.
+
+    Decided are mature jobs since `charge_from` that count, are attributed and have no line yet, or whose lines were all
+    reversed. A job with lines is looked at again when its row changed: what no longer counts is reversed; another cost,
+    or a rule that held it, is reversed and decided again. Means in order: free, credits, money; else held (design 5).
+
+    Args:
+        jobs: PaperCutPrintJobs, the latest revision of each job.
+        accounts: PrintAccounts.
+        customers: NexudusCustomers.
+        names: as for `attributed`.
+        grants: NexudusCredits.
+        uses: credit_id, open_cents: credit use in the ledger that `grants` does not contain.
+        ledger: all lines so far of these jobs: the columns of PrintCharges, state in STATES.
+        rules: the site's choices.
+        now: aware UTC.
+
+    Returns:
+        PrintCharges, by (printed_at, job_id, ref).
+
+    Raises:
+        polars.exceptions.InvalidOperationError: a job id does not fit a reference.
+    """
+    cases = _cases(jobs, names, ledger, rules, now)
+    undone = _undone(cases, ledger)
+    # What an undone line gives back can pay for the same job again; a held use was never counted as open.
+    given_back = undone.filter((pl.col("kind") == "undo_credit") & ~pl.col("was_held"))
+    uses = pl.concat(
+        [uses.select("credit_id", "open_cents"), given_back.select("credit_id", open_cents=-pl.col("amount_cents"))]
+    )
+    pool = pooled(usable(grants, uses, rules), accounts, customers)
+    decided = _decided(with_payer(cases.filter("decide"), accounts, customers), rules)
+    lines = pl.concat([_paid(decided, pool, ledger, rules), undone.select(_LINE)])
+    lines = lines.with_columns(site=pl.lit(rules.name))
+    return (
+        lines.with_columns(ref=references(lines))
+        .select(schemas.columns("print_charges").names())
+        .sort("printed_at", "job_id", "ref")
+    )
+
+
+# --- which jobs ------------------------------------------------------------------------------------------------------
+
+
+def _charged_since(rules: SiteRules) -> pl.Expr:
+    return pl.col("printed_at") >= rules.charge_from
+
+
+def _owned(jobs: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """The jobs with coworker_id and email_key where somebody owned the name, and whether they are `ours`."""
+    owners = names.select("username", "owned_from", owner=pl.struct("coworker_id", "email_key")).sort(
+        "owned_from", pl.col("owner").struct.field("coworker_id")
+    )
+    first = owners.unique("username", keep="first", maintain_order=True).select("username", first="owner")
+    return (
+        jobs.sort("printed_at")
+        .join_asof(owners, left_on="printed_at", right_on="owned_from", by="username", check_sortedness=False)
+        .join(first, on="username", how="left")
+        .with_columns(owner=pl.coalesce("owner", "first"))
+        .with_columns(
+            pl.col("owner").struct.field("coworker_id"),
+            pl.col("owner").struct.field("email_key"),
+            ours=pl.col("owner").is_not_null() & ~pl.col("shared_account"),
+        )
+        .drop("owner", "first", "owned_from")
+    )
+
+
+def _held() -> pl.Expr:
+    return pl.col("state") == "held"
+
+
+def _standing(ledger: pl.DataFrame) -> pl.DataFrame:
+    """The original lines, each with `stands` and `kept`.
+
+    stands: live; undone, where a reversing line exists; voided, where a person voided it without one. A reversal that
+    was itself voided, while its line was not, was refused by a person: the line stays live and is `kept` from then on.
+    """
+    undo = ledger.filter(pl.col("undoes").is_not_null()).select(ref="undoes", undo_state="state")
+    void, undo_void = pl.col("state") == "void", pl.col("undo_state") == "void"
+    return (
+        ledger.filter(pl.col("kind").is_in(_ORIGINALS))
+        .join(undo, on="ref", how="left")
+        .with_columns(kept=(~void & undo_void).fill_null(value=False))
+        .with_columns(
+            stands=pl.when(pl.col("undo_state").is_not_null() & ~pl.col("kept"))
+            .then(pl.lit("undone"))
+            .when(void)
+            .then(pl.lit("voided"))
+            .otherwise(pl.lit("live"))
+        )
+    )
+
+
+def _cases(
+    jobs: pl.DataFrame, names: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules, now: datetime
+) -> pl.DataFrame:
+    """The jobs with something to do: `undo` their live lines, `decide` them, or both, with what stands for them."""
+    revisions = ledger.group_by("job_id").agg(decided_revision=pl.col("revision").max())
+    stands, alive = pl.col("stands"), pl.col("stands") == "live"
+    standing = (
+        _standing(ledger)
+        .filter(stands != "undone")
+        .group_by("job_id")
+        .agg(
+            standing=pl.col("amount_cents").sum(),
+            charged_to=pl.struct("coworker_id", "email_key").sort_by("revision").last(),
+            alive=alive.any(),
+            waiting=(alive & _held() & pl.col("rule").is_in(_HELD)).any(),
+            voided=(stands == "voided").any(),
+            kept=pl.col("kept").any(),
+        )
+    )
+    known, stood = pl.col("decided_revision").is_not_null(), pl.col("standing").is_not_null()
+    changed = stood & (pl.col("revision") > pl.col("decided_revision")) & ~pl.col("kept")
+    differs = (pl.col("amount") != pl.col("standing")) | pl.col("waiting")
+    mature = pl.col("printed_at") <= now - timedelta(minutes=rules.maturity_minutes)
+    chargeable = counts() & ~pl.col("shared_account")
+    return (
+        _owned(jobs, names)
+        .with_columns(amount=_amount(rules))
+        .join(revisions, on="job_id", how="left")
+        .join(standing, on="job_id", how="left")
+        .with_columns(
+            # A job that was charged stays with its customer: a user who is renamed in PaperCut renames old jobs too.
+            *(
+                pl.when(stood).then(pl.col("charged_to").struct.field(name)).otherwise(name).alias(name)
+                for name in ("coworker_id", "email_key")
+            ),
+            pl.col("voided").fill_null(value=False),
+            decide=chargeable
+            & pl.when(stood)
+            .then(changed & differs)
+            .otherwise(pl.col("ours") & (known | (_charged_since(rules) & mature))),
+        )
+        .with_columns(undo=pl.col("alive") & (pl.col("decide") | (changed & ~chargeable)))
+        .filter(pl.col("decide") | pl.col("undo"))
+    )
+
+
+def _undone(cases: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
+    """The reversing lines, one for each live line of the cases to undo, with the sequence of the line they reverse."""
+    return (
+        live(ledger)
+        .drop("revision", "rule")
+        .join(cases.filter("undo").select("job_id", "revision", "decide"), on="job_id")
+        .with_columns(
+            kind="undo_" + pl.col("kind"),
+            undoes="ref",
+            was_held=_held(),
+            state=pl.when(pl.col("kind") == "waive").then(pl.lit("confirmed")).otherwise(pl.lit("priced")),
+            rule=pl.when("decide").then(pl.lit("job_changed")).otherwise(pl.lit("no_longer_counts")),
+            reason=pl.lit(None, pl.String),
+        )
+        .select(*_LINE, "was_held")
+    )
+
+
+# --- what pays -------------------------------------------------------------------------------------------------------
+
+
+def _amount(rules: SiteRules) -> pl.Expr:
+    """The cost in whole cents by the site's rounding (half up where it holds fractions); 0 where it is unknown."""
+    cost = pl.when(pl.col("cost") >= 0).then("cost")
+    whole = cost.ceil() if rules.rounding == "up" else cost.round(0, mode="half_away_from_zero")
+    return whole.cast(pl.Int64).fill_null(0)
+
+
+def _decided(jobs: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The jobs with the rule that decides them, the first that applies; null where credits and money do."""
+    cost = pl.col("cost")
+    verdicts = {
+        "free": pl.col("free") | pl.lit(rules.pricing_model == "free_unlimited"),
+        "cost_unknown": cost.is_null() | (cost < 0),
+        "fractional_cost": (cost != cost.floor()) & pl.lit(rules.rounding == "hold"),
+        "zero_cost": pl.col("amount") == 0,
+        "voided_before": pl.col("voided"),
+        "above_max_charge": pl.col("amount") > rules.max_charge,
+        "customer_gone": pl.col("gone"),
+    }
+    return jobs.with_columns(
+        charged=pl.col("pay") & pl.lit(rules.takes_money),
+        rule=pl.coalesce(*(pl.when(applies).then(pl.lit(rule)) for rule, applies in verdicts.items())),
+    )
+
+
+def _paid(jobs: pl.DataFrame, pool: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The new lines of decided jobs: credits in the order of use, then what they leave: money, waived or held."""
+    numbers = ledger.group_by("job_id", "kind").agg(number=pl.col("seq").max() + 1)
+    used, left = _from_credits(jobs.filter(pl.col("rule").is_null()), pool, numbers, rules)
+    jobs = (
+        jobs.join(used.group_by("job_id").agg(pl.col("amount_cents").sum()), on="job_id", how="left")
+        .join(left, on="job_id", how="left")
+        .with_columns(
+            amount_cents=pl.col("amount") - pl.col("amount_cents").fill_null(0), undoes=pl.lit(None, pl.String)
+        )
+    )
+    rest = jobs.filter((pl.col("amount_cents") > 0) | pl.col("rule").is_not_null()).with_columns(
+        rule=pl.coalesce(
+            "rule",
+            pl.when("crowded").then(pl.lit("too_many_credits")),
+            pl.when("charged").then(pl.lit("money")),
+            pl.lit("overdrawn"),
+        ),
+        credit_id=pl.lit(None, pl.Int64),
+    )
+    waived, held = pl.col("rule").is_in(_WAIVED), pl.col("rule").is_in(_HELD)
+    rest = rest.with_columns(
+        kind=pl.when(waived).then(pl.lit("waive")).otherwise(pl.lit("sale")),
+        state=pl.when(waived).then(pl.lit("confirmed")).when(held).then(pl.lit("held")).otherwise(pl.lit("priced")),
+        reason=pl.when(held).then(_reason(rules)),
+    )
+    paid = jobs.drop("rule", "amount_cents").join(used, on="job_id")
+    return pl.concat([paid.select(_LINE), _numbered(rest, numbers).select(_LINE)])
+
+
+def _from_credits(
+    jobs: pl.DataFrame, pool: pl.DataFrame, numbers: pl.DataFrame, rules: SiteRules
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The credit lines, and for each job left_cents (`credits.Payment`) and whether it is `crowded`.
+
+    Where no money may follow, a job that is covered in part uses no credits, whatever the site's policy. A crowded job
+    would need more lines than there are references for, and uses none.
+    """
+    queue = jobs.select("job_id", "email_key", "printed_at", "charged", cost_cents="amount")
+    with_money = payment(queue.filter("charged"), pool, rules.partial_credits)
+    without = payment(queue.filter(~pl.col("charged")), pool, "ignore")
+    lines = pl.concat([with_money.lines, without.lines]).select(
+        "job_id", "credit_id", amount_cents="used_cents", kind=pl.lit("credit"), state=pl.lit("priced"),
+        rule=pl.lit("credits"), reason=pl.lit(None, pl.String),
+    )  # fmt: skip
+    lines = _numbered(lines, numbers)
+    crowded = lines.group_by("job_id").agg(crowded=pl.col("seq").max() >= _MOST_LINES)
+    left = pl.concat([with_money.left, without.left]).join(crowded, on="job_id", how="left")
+    return lines.join(crowded.filter("crowded"), on="job_id", how="anti"), left
+
+
+def _numbered(lines: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
+    """The lines with their sequence: from 0 or the next free number, in row order per job and kind."""
+    place = pl.int_range(pl.len(), dtype=pl.Int64).over("job_id", "kind")
+    return lines.join(numbers, on=["job_id", "kind"], how="left", maintain_order="left").with_columns(
+        seq=pl.col("number").fill_null(0) + place
+    )
+
+
+def _reason(rules: SiteRules) -> pl.Expr:
+    """Why a line is held, in words: the text of its rule, filled in."""
+    shown = {
+        "cost": pl.col("cost").cast(pl.String).str.strip_chars_end("0").str.strip_chars_end("."),
+        "max_charge": pl.lit(rules.max_charge),
+        "left_cents": pl.col("left_cents").fill_null(0),
+    }
+    texts: list[pl.Expr] = []
+    for rule in _HELD:
+        names = re.findall(r"{(\w+)}", RULES[rule])
+        filled = pl.format(re.sub(r"{\w+}", "{}", RULES[rule]), *(shown.get(name, pl.col(name)) for name in names))
+        texts.append(pl.when(pl.col("rule") == rule).then(filled))
+    return pl.coalesce(texts)

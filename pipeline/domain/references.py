@@ -1,0 +1,83 @@
+"""References: the name of a ledger line in Nexudus, a pure function of site, job, kind and sequence.
+
+What belongs here: building and recognising references. What does not: looking them up. A reference never holds a time,
+an amount or an attempt, so a lost, restored or repriced ledger finds again what it has already charged (design 5).
+
+A reference is 20 characters of A-Z, 0-9 and `-`:
+
+    PB- Q7K S 00000012345 0 X
+        |   | |           | check character
+        |   | |           sequence among the lines of this kind for the job, base 36
+        |   | job: the row id in PaperCut's log, or the digest of a line of a log file
+        |   kind: S sale, C credit, W waive, R undo_sale, G undo_credit, V undo_waive
+        site: three characters that stand for the site's name
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import polars as pl
+
+KIND_LETTERS = {"sale": "S", "credit": "C", "waive": "W", "undo_sale": "R", "undo_credit": "G", "undo_waive": "V"}
+JOB_LENGTH = 11
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_CHECK = "ABCDEFGHJKLMNPQRSTUVWXYZ23456"
+PATTERN = re.compile(r"PB-[A-Z2-7]{3}[SCWRGV][0-9A-Z]{11}[0-9A-Z][A-HJ-NP-Z2-6]")
+"""A reference anywhere in a text; `found_in` also proves the check character."""
+
+
+def site_code(site: str) -> str:
+    """Three characters that stand for a site's name."""
+    number = int.from_bytes(hashlib.blake2b(site.encode(), digest_size=2).digest()) & 0x7FFF
+    return "".join(_BASE32[(number >> shift) & 31] for shift in (10, 5, 0))
+
+
+def references(frame: pl.DataFrame) -> pl.Series:
+    """The references of ledger lines.
+
+    Args:
+        frame: columns site, job_id (at most 11 of 0-9 and A-Z), kind (of `KIND_LETTERS`), seq (0 to 35).
+
+    Raises:
+        polars.exceptions.InvalidOperationError: a value does not fit.
+    """
+    sites = {name: site_code(name) for name in frame["site"].unique()}
+    parts = frame.select(
+        head=pl.col("site").replace_strict(sites, return_dtype=pl.String)
+        + pl.col("kind").replace_strict(KIND_LETTERS, return_dtype=pl.String),
+        job=pl.col("job_id").str.zfill(JOB_LENGTH),
+        seq=pl.col("seq").replace_strict(dict(enumerate(_DIGITS)), return_dtype=pl.String),
+    )
+    if parts["job"].str.len_chars().max() not in (None, JOB_LENGTH):
+        raise pl.exceptions.InvalidOperationError(f"a job id is longer than {JOB_LENGTH} characters")
+    body = parts.select(
+        text="PB-" + pl.col("head") + pl.col("job") + pl.col("seq"),
+        check=(_modulo("head") * 7 + _modulo("job") * 3 + _modulo("seq")) % len(_CHECK),
+    )
+    return body.select(
+        ref=pl.col("text") + pl.col("check").replace_strict(dict(enumerate(_CHECK)), return_dtype=pl.String)
+    )["ref"]
+
+
+def reference(site: str, job_id: str, kind: str, seq: int) -> str:
+    """The reference of one ledger line."""
+    return references(pl.DataFrame({"site": [site], "job_id": [job_id], "kind": [kind], "seq": [seq]}))[0]
+
+
+def found_in(text: str | None) -> str | None:
+    """The reference that stands in a text, if one with a right check character does."""
+    match = PATTERN.search(text or "")
+    if not match:
+        return None
+    ref = match.group()
+    head, job, seq, check = ref[3:7], ref[7:18], ref[18], ref[19]
+    expected = (int(head, 36) % 29 * 7 + int(job, 36) % 29 * 3 + int(seq, 36)) % 29
+    return ref if _CHECK[expected] == check else None
+
+
+def _modulo(column: str) -> pl.Expr:
+    return pl.col(column).str.to_integer(base=36, dtype=pl.Int64) % len(_CHECK)

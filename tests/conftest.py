@@ -1,0 +1,20 @@
+"""Fixtures that most tests share. Everything here is real: processes, sockets, databases, Dagster runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+hypothesis_settings.load_profile("ci")
+
+
+@pytest.fixture
+def folder() -> Generator[Path, None, None]:
+    """An empty folder that a database server under another user can reach."""
+    with tempfile.TemporaryDirectory(prefix="printbridge-") as path:
+        yield Path(path)

@@ -1,0 +1,223 @@
+"""The monthly report: a small month as golden files, sums that agree, cells that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.domain import schemas
+from pipeline.domain.reconcile import reconcile
+from pipeline.domain.references import references
+from pipeline.domain.report import monthly, safe_cells, to_csv
+from tests.frames import LEDGER, customers, jobs, moment, rules, shuffled, table
+
+GOLDEN = Path(__file__).parent / "fixtures" / "report"
+SHEETS = ["summary", "customers", "teams", "printers", "jobs", "held_and_refunds", "reconciliation"]
+SALES = {
+    "remote_id": pl.Int64, "ref": pl.String, "coworker_id": pl.Int64, "quantity": pl.Int64, "total_cents": pl.Int64,
+}  # fmt: skip
+
+
+def november() -> dict[str, pl.DataFrame]:
+    """Seven jobs of November in London, one just before and one just after it, and names that are awkward."""
+    people = customers("coworker_id team\n1 Writers\n2 Writers\n3 -\n4 -").with_columns(
+        full_name=pl.Series(["Zoë, “the pen” O'Neil", "李小龍", '=HYPERLINK("http://x")', "مريم"]),
+        company=pl.Series(["Plume & Co", None, "-10%", None]),
+    )
+    logged = jobs(
+        "job_id username printed_at cost pages color_pages printer\n"
+        "1 c1@example.com 11-01T00:00 250 5 5 hall\n"
+        "2 c1@example.com 11-02T10:00 50 10 0 hall\n"
+        "3 c2@example.com 11-02T11:00 45 9 0 attic\n"
+        "4 c3@example.com 11-15T12:30 1205 24 24 attic\n"
+        "5 staff 11-15T13:00 10 2 0 hall\n"
+        "6 c4@example.com 11-30T23:59 30 6 0 hall\n"
+        "7 c4@example.com 11-20T09:00 20 4 0 hall\n"
+        "8 c1@example.com 12-01T00:00 77 1 0 hall\n"
+        "9 c1@example.com 10-31T23:59 78 1 0 hall"
+    ).with_columns(refunded=pl.col("job_id") == "7", revision=(pl.col("job_id") == "7").cast(pl.Int64))
+    told = table(
+        LEDGER,
+        "job_id kind amount_cents coworker_id state rule\n"
+        "1 sale 250 1 invoiced money\n"
+        "2 credit 45 1 confirmed credits\n"
+        "2 sale 5 1 confirmed money\n"
+        "3 credit 45 2 confirmed credits\n"
+        "4 sale 1205 3 held overdrawn\n"
+        "6 waive 30 4 confirmed free\n"
+        "7 sale 20 4 confirmed money\n"
+        "7 undo_sale 20 4 confirmed no_longer_counts\n"
+        "8 sale 77 1 confirmed money\n"
+        "9 sale 78 1 confirmed money",
+        site="london", revision=lambda row: int(row["job_id"] == "7"), seq=0, ref="", printed_at=moment("11-01T00:00"),
+        username=lambda row: f"c{row['coworker_id']}@example.com",
+        reason=lambda row: "+1205 cents above the balance" if row["state"] == "held" else None,
+    )  # fmt: skip
+    told = told.with_columns(ref=references(told))
+    reversal = pl.col("kind") == "undo_sale"
+    undone = references(told.with_columns(kind=pl.col("kind").str.strip_prefix("undo_")))
+    told = told.with_columns(undoes=pl.when(reversal).then(undone)).update(
+        logged.select("job_id", "printed_at"), on="job_id"
+    )
+    sold = told.filter(pl.col("job_id").is_in(["1", "2"]), kind="sale").select(
+        "ref", "coworker_id", remote_id=pl.col("job_id").cast(pl.Int64), quantity="amount_cents",
+        total_cents=pl.col("amount_cents") + (pl.col("job_id") == "2").cast(pl.Int64),
+    )  # fmt: skip
+    names = people.select(username="email")
+    later = moment("12-02T00:00")
+    compared = pl.concat(
+        reconcile(logged, told, sold, rules(), date(2026, 11, day), later, names) for day in (1, 2, 15, 20, 30)
+    )
+    return {"jobs": logged, "ledger": told, "customers": people, "reconciliation": compared}
+
+
+def sheets(frames: dict[str, pl.DataFrame] | None = None, **choices: Any) -> dict[str, pl.DataFrame]:
+    return monthly(*(frames or november()).values(), rules(**choices), "2026-11")
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_a_small_month_is_the_same_bytes_as_ever(name: str) -> None:
+    golden = GOLDEN / f"{name}.csv"
+    assert to_csv(sheets()[name]) == golden.read_bytes(), (
+        f"the sheet {name} has changed; if that is wanted, replace {golden.name} with the bytes of this test"
+    )
+
+
+def test_the_sheets_and_nothing_else_are_golden() -> None:
+    assert list(sheets()) == SHEETS
+    assert sorted(path.stem for path in GOLDEN.glob("*.csv")) == sorted(SHEETS)
+
+
+def test_row_order_does_not_matter() -> None:
+    mixed = {name: shuffled(frame, seed) for seed, (name, frame) in enumerate(november().items())}
+    assert {name: to_csv(sheet) for name, sheet in sheets(mixed).items()} == {
+        name: to_csv(sheet) for name, sheet in sheets().items()
+    }
+
+
+def test_every_cent_that_papercut_charged_is_on_the_summary_once() -> None:
+    figures = dict(sheets()["summary"].select("figure", "amount_cents").rows())
+    ways = ("paid with credits", "charged as money", "waived", "held for a person", "not charged")
+    assert figures["chargeable in PaperCut"] == sum(figures[way] for way in ways) == 1590
+    assert (figures["reversed"], figures["sales in Nexudus"], figures["unexplained"]) == (20, 256, 1)
+
+
+@pytest.mark.parametrize("name", ["customers", "teams", "printers", "jobs"])
+def test_the_sheets_agree_with_the_summary(name: str) -> None:
+    every = sheets()
+    figures = dict(every["summary"].select("figure", "amount_cents").rows())
+    totals = every[name].select(pl.col("credits_cents", "money_cents", "waived_cents", "held_cents").sum()).row(0)
+    assert totals == tuple(
+        figures[figure] for figure in ("paid with credits", "charged as money", "waived", "held for a person")
+    )
+
+
+@pytest.mark.parametrize(
+    ("timezone", "expected"),
+    [("Europe/London", "1234567"), ("America/New_York", "2345678"), ("Asia/Tokyo", "1234579")],
+)
+def test_the_month_is_the_sites_own(timezone: str, expected: str) -> None:
+    printed = sheets(timezone=timezone)["jobs"]["job_id"]
+    assert "".join(sorted(printed)) == expected
+
+
+def test_times_are_the_sites_own() -> None:
+    printed = sheets(timezone="Asia/Kathmandu")["jobs"].filter(job_id="4")
+    assert printed["printed_at"].to_list() == ["2026-11-15 18:15"]
+
+
+def test_major_units_stand_beside_cents() -> None:
+    shown = sheets()["jobs"].filter(pl.col("job_id").is_in(["2", "4"]))
+    assert shown.select("held_cents", "held").rows() == [(0, "0.00"), (1205, "12.05")]
+    assert shown.columns.index("held") == shown.columns.index("held_cents") + 1
+
+
+def test_an_empty_month_has_every_sheet() -> None:
+    nothing = {
+        "jobs": schemas.empty("papercut_print_jobs"), "ledger": pl.DataFrame(schema=LEDGER),
+        "customers": schemas.empty("nexudus_customers"), "reconciliation": schemas.empty("reconciliation"),
+    }  # fmt: skip
+    empty = sheets(nothing)
+    assert {name: sheet.height for name, sheet in empty.items()} == dict.fromkeys(SHEETS, 0) | {"summary": 12}
+    assert all(to_csv(sheet) for sheet in empty.values())
+    assert {name: sheet.columns for name, sheet in empty.items()} == {
+        name: sheet.columns for name, sheet in sheets().items()
+    }
+
+
+def test_a_month_that_is_none() -> None:
+    with pytest.raises(ValueError, match="Invalid isoformat"):
+        monthly(*november().values(), rules(), "November")
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+STARTS = "=+-@\t\r\n"
+DISGUISES = "\uff1d\uff0b\uff0d\uff20\u207a\u208a\ufe62\ufe63\ufe66\ufe6b\u2212"
+BLANKS = " \u00a0\u3000\u200b\ufeff\u2060\u202e\x00\x1f\x0b"
+
+
+def dangerous(text: str) -> bool:
+    """Written anew, character by character, so that a slip in the expression shows."""
+    for character in unicodedata.normalize("NFKC", text):
+        if character in STARTS + "\u2212":
+            return True
+        if not (character.isspace() or unicodedata.category(character).startswith("C")):
+            return False
+    return False
+
+
+def made_safe(text: str) -> str:
+    return safe_cells(pl.DataFrame({"text": [text]}))["text"][0]
+
+
+@pytest.mark.parametrize("start", [*STARTS, *DISGUISES])
+@pytest.mark.parametrize("before", ["", *BLANKS, "  \u200b "])
+def test_every_formula_start_is_neutralised(start: str, before: str) -> None:
+    assert made_safe(f"{before}{start}1+1") == f"'{before}{start}1+1"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a=b", "1-2", "me@example.com", "Ünal", "李小龍", "مريم", "'=1", "🖨", " a", "(=1)"]
+)
+def test_other_text_is_unchanged(text: str) -> None:
+    assert made_safe(text) == text
+
+
+words = st.text(st.characters(codec="utf-8"), max_size=20)
+cells = st.one_of(
+    words, st.builds("".join, st.tuples(st.text(BLANKS, max_size=3), st.sampled_from(STARTS + DISGUISES), words))
+)
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.lists(cells, min_size=1, max_size=20))
+def test_no_cell_is_a_formula_and_no_other_text_changes(texts: list[str]) -> None:
+    frame = pl.DataFrame({"text": texts, "number": [-1] * len(texts)})
+    safe = safe_cells(frame)
+    for before, after in zip(texts, safe["text"], strict=True):
+        assert after == (f"'{before}" if dangerous(before) else before)
+        assert not dangerous(after)
+    assert safe["number"].equals(frame["number"]), "numbers are no text"
+    assert safe_cells(safe).equals(safe), "twice is once"
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(cells, min_size=1, max_size=10))
+def test_text_in_any_script_survives_the_file(texts: list[str]) -> None:
+    frame = pl.DataFrame({"name": texts, "number": range(len(texts))})
+    read = list(csv.reader(io.StringIO(to_csv(frame).decode("utf-8-sig"), newline="")))
+    assert [row[0] for row in read[1:]] == safe_cells(frame)["name"].to_list()
+
+
+def test_the_file_starts_with_a_byte_order_mark_and_ends_lines_with_crlf() -> None:
+    assert to_csv(pl.DataFrame({"a": ["Zoë", None], "b": [1, 2]})) == "\ufeffa,b\r\nZoë,1\r\n,2\r\n".encode()

@@ -1,0 +1,210 @@
+"""The clients of the services that the bridge talks to: one module per service, each with one choke point.
+
+What belongs here: signing in, building one call, sending it once, reading the answer, and saying what the answer means
+in the words of `pipeline.errors`. What does not: what to write and when (`assets/load.py`), business rules (`domain/`),
+tables and files. No dagster, polars or duckdb.
+
+This file holds what the clients share: a bounded exchange, patience with calls that were definitely not done, and the
+way in which addresses and foreign texts are shown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import random
+import re
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import stamina
+
+from pipeline.errors import ConfigError, TransientError
+
+T = TypeVar("T")
+Wait = Callable[[float], object]
+"""A function that waits so many seconds (`time.sleep`, or a note of it in tests)."""
+
+LONGEST_WAIT = 120.0
+"""Seconds that one call spends on waiting before it gives up and leaves the rest to the next run."""
+
+log = logging.getLogger(__name__)
+# stamina would print every retry to standard output where structlog is installed, which belongs to the command; our own
+# log line says it instead.
+stamina.instrumentation.set_on_retry_hooks([])
+# httpx prints whole addresses at INFO, and a query can hold an e-mail; our own DEBUG line says what is needed.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class OversizeError(httpx.TransportError):
+    """The answer is longer than the client is ready to read."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, read to its end."""
+
+    status: int
+    reason: str
+    headers: httpx.Headers
+    content: bytes
+
+
+def connect(
+    *,
+    read_seconds: float,
+    connections: int,
+    transport: httpx.BaseTransport | None,
+    verify: ssl.SSLContext | bool = True,
+) -> httpx.Client:
+    """A client that never acts on its own: no redirects, no hidden resends, no proxies from the environment.
+
+    Args:
+        read_seconds: longest silence while waiting for bytes; connecting gets 5 seconds.
+        connections: how many connections may be open at once.
+        transport: what carries the bytes instead of the network (tests).
+        verify: how to check the server's certificate; True is the list of public authorities.
+    """
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return httpx.Client(
+        transport=transport or httpx.HTTPTransport(verify=verify, limits=limits, retries=0, trust_env=False),
+        timeout=httpx.Timeout(read_seconds, connect=5.0),
+        follow_redirects=False,
+        trust_env=False,
+        headers={"User-Agent": "printbridge"},
+    )
+
+
+def exchange(http: httpx.Client, request: httpx.Request, *, limit: int, seconds: float) -> Reply:
+    """Send once and read the whole answer, at most `limit` bytes within about `seconds`.
+
+    Raises:
+        httpx.TransportError: no complete answer; `unsent` tells whether the request can have arrived.
+    """
+    latest = time.monotonic() + seconds
+    answer = http.send(request, stream=True)
+    try:
+        content = bytearray()
+        for chunk in answer.iter_bytes():
+            content += chunk
+            if len(content) > limit:
+                raise OversizeError(f"the answer is longer than {limit} bytes")
+            if time.monotonic() > latest:
+                raise httpx.ReadTimeout(f"the answer was not complete after {seconds:.0f} s")
+    finally:
+        answer.close()
+    return Reply(answer.status_code, answer.reason_phrase, answer.headers, bytes(content))
+
+
+def unsent(error: Exception) -> bool:
+    """Whether the request definitely never left: no connection was made, so nothing can have happened."""
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+
+
+def untrusted(error: BaseException | None) -> bool:
+    """Whether a failed connection failed because the server's certificate was not accepted."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def patiently(action: Callable[[], T], *, attempts: int, wait: Wait) -> T:
+    """Run `action`, and again while it raises `TransientError`, which always means that nothing was changed.
+
+    Waits between attempts grow and are spread by chance. An error with `wait_seconds` is not waited for here: the
+    action itself keeps the pause that the server asked for.
+
+    Raises:
+        TransientError: the last one, with the number of attempts and the time they took, after `attempts` attempts or
+            as soon as the next wait would pass `LONGEST_WAIT` in total.
+        BridgeError: any other error of `action`, at once.
+    """
+    started = time.monotonic()
+    tries, hinted = 0, False
+
+    def again(error: Exception) -> bool | float:
+        nonlocal hinted
+        if not isinstance(error, TransientError):
+            return False
+        hinted = error.wait_seconds is not None
+        if time.monotonic() - started + (error.wait_seconds or 0.0) >= LONGEST_WAIT:
+            return False
+        log.info("attempt %d of %d failed: %s", tries, attempts, error.tried)
+        return 0.0  # stamina counts, `wait` waits, so that a test can do without
+
+    backoff = 0.0
+    try:
+        for attempt in stamina.retry_context(on=again, attempts=attempts, timeout=LONGEST_WAIT, wait_initial=0.5):
+            if attempt.num > 1 and not hinted:
+                wait(backoff * random.uniform(0.5, 1.5))  # noqa: S311 - spreads callers, keeps no secret
+            tries, backoff = attempt.num, attempt.next_wait
+            with attempt:
+                return action()
+    except TransientError as error:
+        often = "once" if tries == 1 else f"{tries} times in {time.monotonic() - started:.0f} s"
+        raise TransientError(f"{error.tried}; tried {often}", error.remedy, wait_seconds=error.wait_seconds) from error
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def http_date(text: str | None) -> datetime | None:
+    """The time in a `Date` or `Retry-After` header as aware UTC, or None."""
+    try:
+        date = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def address(url: str, *, key: str) -> str:
+    """The host and port of a configured address, fit for messages.
+
+    Args:
+        url: the configured address.
+        key: the key in bridge.toml, for the message.
+
+    Raises:
+        ConfigError: not an https address (plain http is allowed only on this machine), or one with a password in it.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ConfigError(
+            f"{key} is not an http or https address", f"set {key}, for example to https://{host or 'host'}/"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            f"{key} holds a user name or password", f"take it out of {key}; secrets go to the environment"
+        )
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ConfigError(f"{key} uses plain http to {host}, another machine", f"use https in {key}")
+    shown_host = f"[{host}]" if ":" in host else host
+    return f"{shown_host}:{parts.port}" if parts.port else shown_host
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def shown(text: str, *secrets: str) -> str:
+    """A foreign text made fit for a message: one short line without e-mail addresses and without our secrets."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "(secret)")
+    text = re.sub(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+", "(e-mail)", text)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= 300 else f"{text[:300]} ..."

@@ -1,0 +1,330 @@
+"""bridge.toml and the environment as one typed value.
+
+What belongs here: reading, checking and explaining the configuration. Every error names the file, the key and the
+remedy, and all of them are reported at once. What does not: using the settings. Secrets never enter these objects:
+`*_env` keys name the variable, and `secret()` reads it at the moment of use.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from dotenv import load_dotenv
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.domain.rules import CREDIT_MODELS, PAY_MODELS, PricingModel, SiteRules
+from pipeline.errors import ConfigError
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is not a time zone name such as Europe/London")
+    return name
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("the time needs a zone, for example 2026-11-01T00:00:00Z")
+    return moment.astimezone(UTC)
+
+
+def _safe_url(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in {"http", "https"}:
+        raise ValueError("not an http or https address")
+    if parts.username or parts.password:
+        raise ValueError("an address must not hold a user name or password")
+    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+        raise ValueError("plain http is allowed only on this machine; use https")
+    return url
+
+
+DAGSTER_YAML = """\
+# Dagster's own settings; read only from DAGSTER_HOME, which `printbridge` sets to this folder.
+telemetry: {enabled: false}
+nux: {enabled: false}
+concurrency:
+  runs:
+    max_concurrent_runs: 8
+    tag_concurrency_limits:
+      - {key: dagster/partition, value: {applyLimitPerUniqueValue: true}, limit: 1}
+      - {key: dagster/partition/site, value: {applyLimitPerUniqueValue: true}, limit: 1}
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config: {dequeue_interval_seconds: 1, dequeue_use_threads: true}
+run_monitoring: {enabled: true}
+run_retries: {enabled: true, max_retries: 0, retry_on_asset_or_op_failure: false}
+schedules: {use_threads: true, num_workers: 4}
+"""
+"""Dagster's own settings for a new state folder; the tracked `data/dagster.yaml` is the same text (a test holds it)."""
+
+Zone = Annotated[str, AfterValidator(_zone)]
+Moment = Annotated[datetime, AfterValidator(_aware)]
+Url = Annotated[str, AfterValidator(_safe_url)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NexudusSettings(_Section):
+    """How to reach Nexudus."""
+
+    base_url: Url = "https://spaces.nexudus.com"
+    email_env: str = "NEXUDUS_EMAIL"
+    password_env: str = "NEXUDUS_PASSWORD"  # noqa: S105 - the name of a variable, not a password
+
+
+class PaperCutSettings(_Section):
+    """How to reach one PaperCut server."""
+
+    url: Url
+    token_env: str
+    ca_file: Path | None = None
+
+
+class JobsSettings(_Section):
+    """Where one site's print jobs are read."""
+
+    source: Literal["database", "print_log", "csv"]
+    uri_env: str | None = None
+    path: Path | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    encoding: str = "utf-8"
+
+    @model_validator(mode="after")
+    def _complete(self) -> JobsSettings:
+        if self.source == "database" and not self.uri_env:
+            raise ValueError("source 'database' needs uri_env, the variable that holds the SQLAlchemy address")
+        if self.source != "database" and not self.path:
+            raise ValueError(f"source {self.source!r} needs path, the folder of the files")
+        return self
+
+
+class NewCustomerSettings(_Section):
+    """Defaults for customers created after a date (settings 4 to 7 of the Bridge, `rules.md` section 4 and U13)."""
+
+    members_free_from: Moment | None = None
+    contacts_free_from: Moment | None = None
+    members_pay_from: Moment | None = None
+    contacts_pay_from: Moment | None = None
+
+
+class SiteSettings(_Section):
+    """One PaperCut server and the Nexudus location it serves."""
+
+    business_id: int
+    timezone: Zone
+    pricing_model: PricingModel
+    charge_from: Moment
+    charge_product_id: int | None = None
+    credit_ids: list[int] = Field(default_factory=list[int])
+    customers: Literal["home", "all"] = "home"
+    username: Literal["email", "user_domain"] = "email"
+    card_number: Literal["none", "access_card", "key_fob", "pin"] = "none"
+    removal: Literal["delete", "disable"] = "delete"
+    partial_credits: Literal["ignore", "use"] = "ignore"
+    credit_writeback: Literal["auto", "recreate", "ledger"] = "auto"
+    rounding: Literal["hold", "half_up", "up"] = "hold"
+    maturity_minutes: int = Field(default=30, ge=0)
+    settle_minutes: int = Field(default=15, ge=2)
+    licence_users: int = Field(default=0, ge=0)
+    keep_without_credit_days: int = Field(default=30, ge=0)
+    max_credits: int = Field(default=100_000, ge=1)
+    max_charge: int = Field(default=50_000, ge=1)
+    new_customers: NewCustomerSettings = NewCustomerSettings()
+    papercut: PaperCutSettings
+    jobs: JobsSettings
+
+    @model_validator(mode="after")
+    def _complete(self) -> SiteSettings:
+        if self.pricing_model in PAY_MODELS and self.charge_product_id is None:
+            raise ValueError(
+                f"pricing_model {self.pricing_model!r} needs charge_product_id, the Nexudus product priced 0.01"
+            )
+        if self.pricing_model in CREDIT_MODELS and not self.credit_ids:
+            raise ValueError(f"pricing_model {self.pricing_model!r} needs credit_ids, the Nexudus printing credit")
+        return self
+
+    def rules(self, name: str) -> SiteRules:
+        """The business choices of the site, as the domain sees them."""
+        chosen: dict[str, Any] = {**dict(self), **dict(self.new_customers), "credit_ids": tuple(self.credit_ids)}
+        return SiteRules(name=name, **{key: chosen[key] for key in SiteRules.__dataclass_fields__ if key in chosen})
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The location's time zone."""
+        return ZoneInfo(self.timezone)
+
+
+class Settings(_Section):
+    """The whole of bridge.toml."""
+
+    mode: Literal["apply", "dry_run"] = "apply"
+    every: str = "*/2 * * * *"
+    complete_read_minutes: int = Field(default=60, ge=1)
+    keep_runs_days: int = Field(default=14, ge=1)
+    nexudus: NexudusSettings = NexudusSettings()
+    sites: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")], SiteSettings] = Field(min_length=1)
+
+    def site(self, name: str) -> SiteSettings:
+        """The settings of one site.
+
+        Raises:
+            ConfigError: there is no such site.
+        """
+        try:
+            return self.sites[name]
+        except KeyError:
+            known = ", ".join(sorted(self.sites))
+            raise ConfigError(f"There is no site {name!r} in bridge.toml", f"use one of: {known}") from None
+
+    def secret_names(self) -> list[str]:
+        """The environment variables that must hold a value."""
+        names = [self.nexudus.email_env, self.nexudus.password_env]
+        for site in self.sites.values():
+            names.append(site.papercut.token_env)
+            if site.jobs.uri_env:
+                names.append(site.jobs.uri_env)
+        return list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where state lives: `PRINTBRIDGE_HOME`, `./data` by default. Every file in it is private to its owner."""
+
+    path: Path
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file."""
+        return self.path / "warehouse.duckdb"
+
+    @property
+    def exports(self) -> Path:
+        """Reports for people."""
+        return self.path / "exports"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of the warehouse."""
+        return self.path / "backups"
+
+    @property
+    def locks(self) -> Path:
+        """One lock file per site."""
+        return self.path / "locks"
+
+
+def home() -> Home:
+    """The state folder named by the environment, as an absolute path. It may not exist yet."""
+    return Home(Path(os.environ.get("PRINTBRIDGE_HOME") or "data").absolute())
+
+
+def prepared_home() -> Home:
+    """The state folder, made if need be, private to its owner, and known to Dagster as its home."""
+    os.umask(0o077)
+    state = home()
+    state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    dagster_yaml = state.path / "dagster.yaml"
+    if not dagster_yaml.exists():
+        dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
+    os.environ["DAGSTER_HOME"] = str(state.path)
+    return state
+
+
+def config_path() -> Path:
+    """The configuration file named by the environment."""
+    return Path(os.environ.get("PRINTBRIDGE_CONFIG") or "bridge.toml")
+
+
+def secret(variable: str) -> str:
+    """The value of an environment variable that holds a secret.
+
+    Raises:
+        ConfigError: it is unset or empty.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        raise ConfigError(
+            f"The environment variable {variable} is not set",
+            f"set {variable} in the environment or in the .env file beside bridge.toml",
+        )
+    return value
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read and check the configuration; the .env file beside it is loaded first, never over what is already set.
+
+    Args:
+        path: the file; by default `PRINTBRIDGE_CONFIG`, else ./bridge.toml.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, has an unknown, missing or wrong key, or names a secret that is
+            not in the environment. The message lists every problem.
+    """
+    path = path or config_path()
+    load_dotenv(path.parent / ".env")
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no configuration file {path}",
+            "run `printbridge init` to write an example, or name the file in PRINTBRIDGE_CONFIG",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", "correct the line named here") from error
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_problems(error)), "correct these keys in the file") from None
+    missing = [name for name in settings.secret_names() if not os.environ.get(name)]
+    if missing:
+        raise ConfigError(
+            f"{path} names environment variables that are not set: {', '.join(missing)}",
+            "set them in the environment or in the .env file beside bridge.toml",
+        )
+    return _with_absolute_paths(settings, path.parent.absolute())
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """One sentence per problem, with the key as it stands in the file; never the value, it may be a secret."""
+    sentences: list[str] = []
+    for problem in error.errors(include_input=False, include_url=False):
+        location = [str(part) for part in problem["loc"] if part != "[key]"]
+        key = ".".join(location)
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(location[-1], _known_keys(), n=1)
+            sentences.append(f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else ""))
+        elif problem["type"] == "missing":
+            sentences.append(f"missing key {key}")
+        else:
+            sentences.append(f"{key or 'the file'}: {problem['msg'].removeprefix('Value error, ')}")
+    return sentences
+
+
+def _known_keys() -> list[str]:
+    sections: list[type[BaseModel]] = [
+        Settings, NexudusSettings, SiteSettings, PaperCutSettings, JobsSettings, NewCustomerSettings,
+    ]  # fmt: skip
+    return [key for section in sections for key in section.model_fields]
+
+
+def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    """Paths in the file are relative to the file, whatever the working directory of the process that uses them."""
+    changed: dict[str, Any] = {}
+    for name, site in settings.sites.items():
+        ca_file, path = site.papercut.ca_file, site.jobs.path
+        papercut = site.papercut.model_copy(update={"ca_file": folder / ca_file if ca_file else None})
+        jobs = site.jobs.model_copy(update={"path": folder / path if path else None})
+        changed[name] = site.model_copy(update={"papercut": papercut, "jobs": jobs})
+    return settings.model_copy(update={"sites": changed})

@@ -1,0 +1,298 @@
+"""The sandbox as one process on this machine: both services and their control over HTTP, started and stopped cleanly.
+
+What belongs here: addresses, the server, the ready file, and `start` for tests and the demo. What does not: what the
+services answer (`nexudus/`, `papercut.py`), the control endpoint (`control.py`), broken answers (`misbehaviour.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pipeline.errors import PermanentError
+from pipeline.sandbox.control import Control, Site, set_switches
+from pipeline.sandbox.core import Clock, Core
+from pipeline.sandbox.misbehaviour import Perform, misbehave, response
+from pipeline.sandbox.nexudus import Answer, Nexudus
+from pipeline.sandbox.nexudus.records import dump
+from pipeline.sandbox.wire import call_name
+
+Json = dict[str, Any]
+
+HOST = "127.0.0.1"
+METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+START_SECONDS = 60.0
+STOP_SECONDS = 3.0
+TICK_SECONDS = 0.1
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that the application can write to and close by itself, for answers that no server would give."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn does
+        """Put the transport where requests find it, and let no small answer wait for an acknowledgement."""
+        super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class Server(uvicorn.Server):
+    """A server that leaves signals to us: the databases have to stop, too."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """No handlers of its own."""
+        yield
+
+
+class Sandbox:
+    """Both services over one core.
+
+    Args:
+        core: what both share.
+        nexudus: the one account.
+        sites: the PaperCut servers by name.
+    """
+
+    def __init__(self, core: Core, nexudus: Nexudus, sites: dict[str, Site]) -> None:
+        self.core = core
+        self.nexudus = nexudus
+        self.sites = sites
+
+    def application(self) -> Starlette:
+        """The addresses."""
+        control = Control(self.core, self.nexudus, self.sites)
+        return Starlette(
+            routes=[
+                Route("/api/{path:path}", self.api, methods=METHODS),
+                Route("/sites/{name}/rpc/api/xmlrpc", self.xmlrpc, methods=["POST"]),
+                Mount("/control", app=control.application()),
+            ],
+        )
+
+    async def api(self, request: Request) -> Response:
+        """A call of the Nexudus REST API."""
+        body, path = await request.body(), request.path_params["path"]
+
+        async def perform() -> Answer:
+            return self.nexudus.answer(request.method, path, request.url.query, request.headers, body)
+
+        call = self.nexudus.call_name(request.method, path)
+        self.core.count("nexudus", call)
+        return await self._call("nexudus", call, perform)
+
+    async def xmlrpc(self, request: Request) -> Response:
+        """A call of a site's PaperCut web services; the site counts it."""
+        name = request.path_params["name"]
+        if name not in self.sites:
+            return Response("no such site", 404)
+        body = await request.body()
+        client = request.client.host if request.client else ""
+
+        async def perform() -> Answer:
+            return Answer(200, await self.sites[name].rpc(body, client), "text/xml")
+
+        return await self._call(name, call_name(body), perform)
+
+    async def _call(self, target: str, call: str, perform: Perform) -> Response:
+        """Let what is due happen, then answer: as asked, or as a planned fault says."""
+        await self.core.settle()
+        if latency := float(self.core.switch("latency_ms", 0)):
+            await asyncio.sleep(latency / 1000)
+        fault = self.core.faults.take(target, call)
+        if fault is not None:
+            return await misbehave(self.core, fault, perform)
+        return response(await perform())
+
+    def ready(self, address: str) -> Json:
+        """What the ready file says."""
+        return {
+            "nexudus_url": address,
+            "nexudus_email": self.nexudus.signin.email,
+            "nexudus_password": self.nexudus.signin.password,
+            "control_url": f"{address}/control",
+            "sites": {
+                name: {
+                    "papercut_url": f"{address}/sites/{name}/rpc/api/xmlrpc",
+                    "token": site.token,
+                    "jobs_uri": site.jobs_uri,
+                }
+                for name, site in self.sites.items()
+            },
+        }
+
+
+def serve(world: Json, ready_file: Path, port: int = 0, *, until_eof: bool = False) -> None:
+    """Serve a world until SIGTERM or SIGINT.
+
+    Args:
+        world: the content of a world file.
+        ready_file: written when everything answers.
+        port: the port on 127.0.0.1; 0 takes a free one.
+        until_eof: also stop when standard input ends, which it does when the parent process is gone.
+
+    Raises:
+        ValueError: the world holds a value that its service could not.
+        OSError: the port is taken.
+    """
+    asyncio.run(_serve(world, ready_file, port, until_eof=until_eof))
+
+
+async def _serve(world: Json, ready_file: Path, port: int, *, until_eof: bool) -> None:
+    stopped = _stop_event(until_eof=until_eof)
+    core = Core(Clock.starting_at(world.get("clock")), {})
+    set_switches(core, world.get("switches", {}))
+    nexudus = Nexudus(core, _with_locations(world))
+    listener = socket.create_server((HOST, port))
+    async with AsyncExitStack() as stack:
+        sandbox = Sandbox(core, nexudus, await _sites(core, world.get("sites", {}), ready_file.parent, stack))
+        server = Server(
+            uvicorn.Config(
+                sandbox.application(),
+                http=Connection,
+                ws="none",
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        serving = asyncio.create_task(server.serve([listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        _write(ready_file, dump(sandbox.ready(f"http://{HOST}:{listener.getsockname()[1]}")))
+        await _settle_until(core, stopped)
+        server.should_exit = True
+        await serving
+
+
+def _with_locations(world: Json) -> Json:
+    """The Nexudus part of a world, with a location for every site that names one that is not there."""
+    nexudus: Json = dict(world.get("nexudus", {}))
+    businesses: list[Json] = list(nexudus.get("businesses", []))
+    known = {business.get("Id") for business in businesses}
+    for name, site in world.get("sites", {}).items():
+        if site.get("business_id") and site["business_id"] not in known:
+            businesses.append({"Id": site["business_id"], "Name": name.title()})
+    return nexudus | {"businesses": businesses}
+
+
+async def _sites(core: Core, worlds: Json, folder: Path, stack: AsyncExitStack) -> dict[str, Site]:
+    """Start the PaperCut servers, which stop with the stack. Their print files go below `folder`."""
+    if not worlds:
+        return {}
+    from pipeline.sandbox.database import Cluster  # noqa: PLC0415 - a world without sites starts without PostgreSQL
+    from pipeline.sandbox.papercut import PaperCutSite  # noqa: PLC0415 - as above
+
+    cluster = Cluster(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="printbridge-sandbox-"))))
+    await cluster.start()
+    stack.push_async_callback(cluster.stop)
+    sites: dict[str, Site] = {}
+    for name, world in worlds.items():
+        sites[name] = PaperCutSite(core, name, world, cluster, folder)
+        await sites[name].start()
+        stack.push_async_callback(sites[name].stop)
+    return sites
+
+
+def _stop_event(*, until_eof: bool) -> asyncio.Event:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    if until_eof:
+        loop.add_reader(sys.stdin.fileno(), stopped.set)
+    return stopped
+
+
+async def _settle_until(core: Core, stopped: asyncio.Event) -> None:
+    """Let postponed effects happen in time even when nobody calls."""
+    while not stopped.is_set():
+        await core.settle()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), TICK_SECONDS)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is complete as soon as it exists, readable by its owner only: it holds a password."""
+    part = path.with_name(f".{path.name}.part")
+    part.touch(mode=0o600)
+    part.write_bytes(content)
+    part.replace(path)
+
+
+@contextmanager
+def start(world: Json, folder: Path) -> Generator[Json]:
+    """Run a sandbox in a process of its own for the length of a `with` block; yields the content of the ready file.
+
+    Args:
+        world: the content of a world file.
+        folder: where the world, the ready file and the log of the process go.
+
+    Raises:
+        PermanentError: the sandbox did not start; the message has the end of its log.
+    """
+    world_file, ready_file, log = folder / "world.json", folder / "ready.json", folder / "sandbox.log"
+    folder.mkdir(parents=True, exist_ok=True)
+    ready_file.unlink(missing_ok=True)
+    world_file.write_bytes(dump(world))
+    command = [sys.executable, "-m", "pipeline.sandbox.app", "--until-eof"]
+    command += ["--world", str(world_file), "--ready-file", str(ready_file)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)  # noqa: S603 - ours
+    try:
+        yield _wait(process, ready_file, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+
+def _wait(process: subprocess.Popen[bytes], ready_file: Path, log: Path) -> Json:
+    end = time.monotonic() + START_SECONDS
+    while not ready_file.exists():
+        if process.poll() is not None or time.monotonic() > end:
+            tail = log.read_text(errors="replace")[-2000:]
+            raise PermanentError(
+                f"the sandbox did not start; its log ends with:\n{tail}", f"mend the world, or read {log}"
+            )
+        time.sleep(0.02)
+    return cast("Json", json.loads(ready_file.read_bytes()))
+
+
+def main() -> None:
+    """`python -m pipeline.sandbox.app --world FILE --ready-file FILE [--port N] [--until-eof]`."""
+    parser = ArgumentParser(prog="python -m pipeline.sandbox.app", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--world", type=Path, required=True, help="the world file, JSON")
+    parser.add_argument("--ready-file", type=Path, required=True, help="written when everything answers")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--until-eof", action="store_true", help="also stop when standard input ends")
+    arguments = parser.parse_args()
+    world = json.loads(arguments.world.read_bytes())
+    serve(world, arguments.ready_file, arguments.port, until_eof=arguments.until_eof)
+
+
+if __name__ == "__main__":
+    main()

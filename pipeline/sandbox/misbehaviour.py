@@ -1,0 +1,120 @@
+"""How the sandbox answers over HTTP when a fault is planned for a call: on real sockets, byte by byte.
+
+What belongs here: the actions of `core.ACTIONS` as HTTP, for both services. What does not: planning them (`core.py`),
+what a call does (`nexudus/`, `papercut.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from pipeline.sandbox.core import Core, Fault
+from pipeline.sandbox.nexudus import Answer
+from pipeline.sandbox.nexudus.answers import DeniedError, GenericError, RefusedError, json_answer, throttled
+
+Perform = Callable[[], Awaitable[Answer]]
+"""What a call does, and its answer."""
+
+HTML = b"<!DOCTYPE html><html><head><title>Please wait</title></head><body><h1>One moment, please</h1></body></html>"
+
+
+class RawResponse(Response):
+    """Exactly these bytes on the connection, then its end. Needs `transport` in the scope's state (`app.py`)."""
+
+    def __init__(self, raw: bytes = b"") -> None:
+        super().__init__()
+        self.raw = raw
+
+    async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
+        """Bypass the server's own response, and wait until it has noticed that the client is gone."""
+        transport: asyncio.Transport = scope["state"]["transport"]
+        if self.raw:
+            transport.write(self.raw)
+        transport.close()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def response(answer: Answer) -> Response:
+    """An answer as an HTTP response."""
+    if answer.reason:
+        return RawResponse(_head(answer) + answer.body)
+    headers = dict(answer.headers)
+    if answer.media_type:
+        headers["Content-Type"] = answer.media_type  # as a media type it would get a character set added
+    return Response(answer.body, answer.status, headers)
+
+
+async def misbehave(core: Core, fault: Fault, perform: Perform) -> Response:
+    """The response to a call for which a fault is planned.
+
+    Args:
+        core: keeps effects that come late.
+        fault: what to do; `core.ACTIONS` says what each action means.
+        perform: the call as it would have been.
+    """
+    match fault.action:
+        case "drop_before":
+            return RawResponse()
+        case "drop_after":
+            await perform()
+            return RawResponse()
+        case "late_commit":
+            core.postpone(fault.seconds, perform)
+            return RawResponse()
+        case "truncate":
+            answer = await perform()
+            return RawResponse(_head(answer) + answer.body[: len(answer.body) // 2])
+        case _:
+            return response(await _spoiled(fault, perform))
+
+
+async def _spoiled(fault: Fault, perform: Perform) -> Answer:
+    """The answer of those actions that leave the connection whole."""
+    xml = fault.target != "nexudus"
+    match fault.action:
+        case "delay":
+            answer = await perform()
+            await asyncio.sleep(fault.seconds)
+        case "status":
+            if fault.effect:
+                await perform()
+            answer = _failed(fault.code, xml)
+        case "html_200":
+            await perform()
+            answer = Answer(200, HTML, "text/html; charset=utf-8")
+        case "was_successful_false":
+            answer = _refused(xml)
+        case _:
+            answer = throttled(fault.style, fault.seconds)
+    return answer
+
+
+def _failed(code: int, xml: bool) -> Answer:  # noqa: FBT001 - private
+    if xml:
+        return Answer(code, b"<html><body><h2>HTTP ERROR %d</h2></body></html>" % code, "text/html;charset=iso-8859-1")
+    if code in (401, 403):
+        return json_answer(code, DeniedError().body)
+    return json_answer(code, GenericError().body)
+
+
+def _refused(xml: bool) -> Answer:  # noqa: FBT001 - private
+    """Success in HTTP, failure in the body: PaperCut has only its answer false for this."""
+    if xml:
+        value = b"<params><param><value><boolean>0</boolean></value></param></params>"
+        return Answer(200, b'<?xml version="1.0"?><methodResponse>' + value + b"</methodResponse>", "text/xml")
+    return json_answer(200, RefusedError(GenericError().body["Message"]).body)
+
+
+def _head(answer: Answer) -> bytes:
+    reason = answer.reason or HTTPStatus(answer.status).phrase
+    lines = [f"HTTP/1.1 {answer.status} {reason}"]
+    if answer.media_type:
+        lines.append(f"Content-Type: {answer.media_type}")
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    return "\r\n".join([*lines, f"Content-Length: {len(answer.body)}", "Connection: close", "", ""]).encode("latin-1")

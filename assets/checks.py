@@ -1,0 +1,184 @@
+"""Checks: whether what was stored holds, and what a person should look at, with the rows at fault and the remedy.
+
+What belongs here: one check per table contract, made from its Pandera model, and the questions operators ask every day.
+What does not: gates in front of writes; those are inside the load functions, because a check can be skipped. The checks
+of one stage share a step, since a step costs more than a check.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import dagster as dg
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from assets.transform import recent_jobs
+from pipeline import ledger, ownership, warehouse
+from pipeline.domain import charges, schemas
+from pipeline.domain.credits import oversized_grants
+from pipeline.resources import Bridge
+from pipeline.warehouse import Connection
+
+SHOWN = 20
+"""Rows named in a check; the table has the rest."""
+
+Finding = tuple[bool, str, dg.AssetCheckSeverity]
+Question = Callable[[Bridge, Connection, str], Finding]
+
+WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+UNPARTITIONED = frozenset({"nexudus_customers", "nexudus_credits"})
+
+
+def contract(table: str) -> Question:
+    """The check that a table's stored rows hold its Pandera model. The text names columns and checks, never values."""
+
+    def ask(_: Bridge, con: Connection, site: str) -> Finding:
+        frame = warehouse.read(con, table, None if table in UNPARTITIONED else site)
+        try:
+            schemas.checked(table, frame)
+        except SchemaErrors as error:
+            failures = cast("pl.DataFrame", error.failure_cases)
+            cases = failures.group_by("column", "check").agg(rows=pl.len(), first=pl.col("index").min())
+            found = [
+                f"{case['column']}: {case['check']}, {case['rows']} rows, first row {case['first']}"
+                for case in cases.iter_rows(named=True)
+            ]
+            return False, f"{table} breaks its contract: {'; '.join(sorted(found))}. What to do: report it.", ERROR
+        return True, f"{frame.height} rows hold the contract", ERROR
+
+    return ask
+
+
+def lines_are_readable(_: Bridge, con: Connection, site: str) -> Finding:
+    """Whether every line of the job log could be read."""
+    problems: list[str] = json.loads(warehouse.bookmark(con, site, "job_problems") or "[]")
+    remedy = " What to do: correct or complete these lines; every other line was read, and these are tried again."
+    return not problems, _listed("unreadable job rows", problems) + (remedy if problems else ""), ERROR
+
+
+def pins_are_usable(_: Bridge, con: Connection, site: str) -> Finding:
+    """Whether anybody is left out for want of a PIN of their own (`rules.md` C17)."""
+    accounts = warehouse.read(con, "print_accounts", site).sort("coworker_id")
+    found = accounts.filter(pl.col("reason").is_in(["no_pin", "pin_clash"]))
+    alike = accounts.join(found.filter(reason="pin_clash"), on="pin_digest", how="semi")
+    groups = alike.group_by("pin_digest", maintain_order=True).agg(ids=pl.col("coworker_id").cast(pl.String))
+    rows = [f"customer {coworker_id}: no PIN" for coworker_id in found.filter(reason="no_pin")["coworker_id"]]
+    rows += [f"customers {', '.join(ids)}: one PIN for all" for ids in groups["ids"]]
+    remedy = " What to do: give each a PIN of their own in Nexudus (Members and contacts > customer > Access)."
+    return not rows, _listed("customers without a PIN of their own", rows) + (remedy if rows else ""), WARN
+
+
+def grants_are_plausible(bridge: Bridge, con: Connection, site: str) -> Finding:
+    """Whether a single grant is larger than the site believes."""
+    rules = bridge.settings.site(site).rules(site)
+    large = oversized_grants(warehouse.read(con, "nexudus_credits"), rules)
+    rows = [f"credit {row['credit_id']}: {row['remaining_uses']}" for row in large.iter_rows(named=True)]
+    remedy = f" What to do: correct them in Nexudus, or raise max_credits ({rules.max_credits})."
+    return not rows, _listed("credits above max_credits, not counted", rows) + (remedy if rows else ""), WARN
+
+
+def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
+    """Whether chargeable jobs were printed by users that were never ours, or on shared accounts."""
+    rules = bridge.settings.site(site).rules(site)
+    found = charges.unattributed(recent_jobs(con, site, bridge.clock()), ownership.names(con, site), rules)
+    counts = found.group_by("why").agg(n=pl.len(), cost=pl.col("cost").sum()).sort("why")
+    rows = [f"{row['n']} jobs, {row['cost']:.2f} credits: {row['why']}" for row in counts.iter_rows(named=True)]
+    rows += [f"job {row['job_id']} at {row['printer']}" for row in found.head(SHOWN).iter_rows(named=True)]
+    remedy = " Nobody is charged for them; if a customer printed them, `printbridge adopt` takes the user over."
+    return not rows, _listed("jobs without an owner", rows) + (remedy if rows else ""), WARN
+
+
+def nothing_is_held(_: Bridge, con: Connection, site: str) -> Finding:
+    """Whether charges wait for a person."""
+    held = ledger.lines_in(con, site, "held")
+    rows = [f"{row['ref']} ({row['amount_cents']} cents): {row['reason']}" for row in held.iter_rows(named=True)]
+    return not rows, _listed("held charges", rows), WARN
+
+
+def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
+    """Whether the last plan was carried out whole."""
+    last = warehouse.query(
+        con,
+        "SELECT * FROM papercut_user_sync WHERE site = $site AND plan_id ="
+        " (SELECT arg_max(plan_id, happened_at) FROM papercut_user_sync WHERE site = $site) AND outcome <> 'done'"
+        " ORDER BY username",
+        site=site,
+    )
+    rows = [
+        f"{r['action']} of customer {r['coworker_id']}: {r['outcome']}: {r['detail']}"
+        for r in last.iter_rows(named=True)
+    ]
+    return not rows, _listed("changes that did not succeed", rows), WARN
+
+
+def nothing_is_unexplained(_: Bridge, con: Connection, site: str) -> Finding:
+    """Whether PaperCut, the ledger and Nexudus agree to the cent, for every day reconciled so far."""
+    found = warehouse.read(con, "reconciliation", site).filter(pl.col("unexplained_cents") != 0).sort("day", "job_id")
+    rows = [f"{row['day']} job {row['job_id']}: {row['finding']}" for row in found.iter_rows(named=True)]
+    total = found["unexplained_cents"].sum()
+    return not rows, _listed(f"unexplained differences, {total} cents in all", rows), ERROR
+
+
+STAGES: dict[str, dict[tuple[str, str], Question]] = {
+    "extract_checks": {
+        ("nexudus_customers", "contract"): contract("nexudus_customers"),
+        ("nexudus_credits", "contract"): contract("nexudus_credits"),
+        ("papercut_users", "contract"): contract("papercut_users"),
+        ("papercut_print_jobs", "contract"): contract("papercut_print_jobs"),
+        ("papercut_print_jobs", "lines_are_readable"): lines_are_readable,
+    },
+    "charge_checks": {
+        ("print_accounts", "contract"): contract("print_accounts"),
+        ("print_accounts", "pins_are_usable"): pins_are_usable,
+        ("print_accounts", "grants_are_plausible"): grants_are_plausible,
+        ("print_charges", "contract"): contract("print_charges"),
+        ("print_charges", "jobs_have_an_owner"): jobs_have_an_owner,
+        ("nexudus_print_charges", "nothing_is_held"): nothing_is_held,
+    },
+    "user_checks": {
+        ("user_sync_plan", "contract"): contract("user_sync_plan"),
+        ("papercut_user_sync", "contract"): contract("papercut_user_sync"),
+        ("papercut_user_sync", "changes_succeeded"): changes_succeeded,
+    },
+    "reconciliation_checks": {
+        ("reconciliation", "contract"): contract("reconciliation"),
+        ("reconciliation", "nothing_is_unexplained"): nothing_is_unexplained,
+    },
+}
+"""The checks of each stage: asset and name to question."""
+
+
+def _stage(name: str, questions: dict[tuple[str, str], Question]) -> dg.AssetChecksDefinition:
+    specs = [
+        dg.AssetCheckSpec(check, asset=asset, description=(ask.__doc__ or f"The rows hold the contract of {asset}."))
+        for (asset, check), ask in questions.items()
+    ]
+
+    @dg.multi_asset_check(name=name, specs=specs, can_subset=True)
+    def checks(
+        context: dg.AssetCheckExecutionContext, bridge: dg.ResourceParam[Bridge]
+    ) -> Iterator[dg.AssetCheckResult]:
+        tags = context.run.tags
+        site = tags.get("dagster/partition/site") or tags.get("dagster/partition") or next(iter(bridge.settings.sites))
+        for key in sorted(context.selected_asset_check_keys, key=str):
+            asset = key.asset_key.to_user_string()
+            with bridge.warehouse.connect() as con:
+                passed, text, severity = questions[asset, key.name](bridge, con, site)
+            yield dg.AssetCheckResult(
+                passed=passed, asset_key=key.asset_key, check_name=key.name, severity=severity,
+                description=f"{site}: {text}",
+            )  # fmt: skip
+
+    return checks
+
+
+def _listed(what: str, rows: list[str]) -> str:
+    if not rows:
+        return f"no {what}"
+    more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return f"{len(rows)} {what}: {'; '.join(rows[:SHOWN])}{more}."
+
+
+CHECKS: list[Any] = [_stage(name, questions) for name, questions in STAGES.items()]

@@ -1,0 +1,12 @@
+"""Load: the only package that writes to Nexudus and PaperCut.
+
+What belongs here: carrying out what the tables decided, one effect at a time, with the ledger or the ownership record
+written before and after. What does not: deciding (`assets.transform`). The safety gates are inside these functions,
+because a run of a load asset alone skips every check upstream. No retry policy here: an unknown outcome is looked up.
+
+    charges.py  the asset nexudus_print_charges: ledger lines become sales and credit use
+    sales.py    money: sales made, looked up, undone
+    credits.py  credits: used and given back
+    users.py    the asset papercut_user_sync: plan rows become users made, changed, renamed, adjusted, removed
+    effect.py   one attempt at one effect, and the state it leaves
+"""

@@ -1,0 +1,71 @@
+"""The asset that carries out charges: it enters what was decided into the ledger, then lets sales and credits settle.
+
+What belongs here: the order of the steps and the gates in front of them. What does not: the effects themselves.
+"""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.load.credits import settle_credits
+from assets.load.effect import is_dry
+from assets.load.sales import settle_sales
+from assets.tables import SITE, described, stored
+from assets.transform import print_charges
+from pipeline import ledger, safety, warehouse
+from pipeline.errors import TransientError
+from pipeline.resources import Bridge
+
+
+@dg.asset(
+    group_name="load", kinds={"rest"}, owners=["team:finance"], partitions_def=SITE,
+    deps=[print_charges],
+    metadata=described("print_charges"),
+)  # fmt: skip
+def nexudus_print_charges(
+    context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Bridge]
+) -> dg.MaterializeResult[Any]:
+    """Sales created or undone and credits written back in Nexudus, each reference once in effect."""
+    site = context.partition_key
+    planned = bridge.warehouse.read("print_charges", site)
+    if is_dry(context, bridge):
+        return stored(planned, dry_run=True)
+    with bridge.warehouse.transaction() as con:
+        safety.refuse_if_stopped(con, site, "charges")
+        mover = bridge.mover(context.run.run_id, "dispatcher")
+        interrupted = ledger.orphans(con, site, mover)
+        _refuse_overdraw(con, planned)
+        entered = ledger.enter(con, planned, mover)
+        ledger.cancel_unsent(con, site, mover)
+    settle_sales(bridge, site, context.run.run_id)
+    kept = settle_credits(bridge, site, context.run.run_id)
+    if kept:
+        context.log.warning(
+            f"{site}: Nexudus ignored {kept} credit write-backs; these uses stay on the ledger, and Nexudus shows the"
+            ' credits unreduced. Set credit_writeback = "ledger" to stop trying.'
+        )
+    with bridge.warehouse.connect() as con:
+        states = ledger.states_of(ledger.lines(con, site, planned))
+    return stored(planned, entered=entered, interrupted=interrupted, credits_kept_on_ledger=kept, **states)
+
+
+def _refuse_overdraw(con: warehouse.Connection, planned: pl.DataFrame) -> None:
+    """Allocation is checked again where it is stored: another site may have used the same credits since."""
+    known = [row[0] for row in con.execute("SELECT ref FROM charge WHERE kind = 'credit'").fetchall()]
+    new = planned.filter((pl.col("kind") == "credit") & ~pl.col("ref").is_in(known))
+    grants = warehouse.read(con, "nexudus_credits")
+    short = (
+        new.group_by("credit_id")
+        .agg(wanted=pl.col("amount_cents").sum())
+        .join(grants, on="credit_id", how="left")
+        .join(ledger.open_uses(con, grants), on="credit_id", how="left")
+        .filter(pl.col("wanted") > pl.col("remaining_uses").fill_null(0) - pl.col("open_cents").fill_null(0))
+        .sort("credit_id")
+    )
+    if short.height:
+        raise TransientError(
+            f"{short.height} credits were used by another run after the charges were decided, first credit"
+            f" {short['credit_id'][0]} ({short['wanted'][0]} cents wanted)",
+            "nothing was entered; the next run decides these jobs again",
+        )

@@ -1,0 +1,200 @@
+"""Credits: what the ledger allocated is taken from, or given back to, the customer's credit in Nexudus.
+
+What belongs here: the write-back of one credit at a time, its proof, and its resolution when the outcome is unknown.
+What does not: the allocation (`domain/credits.py`), which holds whether or not Nexudus lets itself be written.
+
+No documented call lowers `RemainingUses` (`nexudus-api.md` 5.4), so the write proves itself: our reference goes into
+the credit's Notes in the same PUT, and both are read back. If Nexudus ignored the number, the use stays on the ledger.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from assets.load.effect import Answer, attempt, store
+from pipeline import ledger
+from pipeline.clients.nexudus import moment, replacement
+from pipeline.domain.references import PATTERN, found_in
+from pipeline.errors import MissingError, UnsafeError
+from pipeline.resources import Bridge, in_parallel
+
+ENTITY = "coworkerextraservices"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Use:
+    """The lines of one credit that are written back together: a change of its remaining uses by `delta` cents."""
+
+    credit_id: int
+    refs: tuple[str, ...]
+    delta: int
+
+    @property
+    def marker(self) -> str:
+        """The reference that stands in the credit's Notes once the change was made."""
+        return self.refs[-1]
+
+
+def settle_credits(bridge: Bridge, site: str, run_id: str) -> int:
+    """Resolve what is unknown, then write back what is priced.
+
+    Returns:
+        How many lines stay on the ledger because Nexudus ignored the change.
+    """
+    with bridge.warehouse.connect() as con:
+        lines = ledger.lines_in(con, site, "priced", "unknown").filter(pl.col("kind").is_in(["credit", "undo_credit"]))
+        used = ledger.lines(con, site, lines).select(undoes="ref", used_state="state", used_detail="detail")
+    lines = lines.join(used, on="undoes", how="left")
+    on_ledger = pl.col("used_detail").str.contains('"mode": "ledger"', literal=True).fill_null(value=False)
+    ready = lines.filter(pl.col("undoes").is_null() | ((pl.col("used_state") == "confirmed") & ~on_ledger))
+    settled = bridge.clock() - timedelta(minutes=bridge.settings.site(site).settle_minutes)
+    unknown = ready.filter((pl.col("state") == "unknown") & (pl.col("happened_at") <= settled))
+    for (credit_id,), group in unknown.group_by("credit_id", maintain_order=True):
+        _resolve(bridge, run_id, int(str(credit_id)), sorted(group["ref"]))
+    waiting = ready.filter(pl.col("state") == "unknown")["credit_id"].to_list()
+    priced = ready.filter((pl.col("state") == "priced") & ~pl.col("credit_id").is_in(waiting))
+    silent = lines.filter((pl.col("used_state") == "void") | ((pl.col("used_state") == "confirmed") & on_ledger))
+    store(bridge, run_id, [_on_ledger(ref) for ref in silent["ref"]])
+    if bridge.settings.site(site).credit_writeback == "ledger":
+        store(bridge, run_id, [_on_ledger(ref) for ref in priced["ref"]])
+        return priced.height
+    return sum(in_parallel(partial(_write_back, bridge, site, run_id), _uses(priced)))
+
+
+def _uses(priced: pl.DataFrame) -> list[Use]:
+    signed = pl.when(pl.col("kind") == "credit").then(-pl.col("amount_cents")).otherwise(pl.col("amount_cents"))
+    grouped = priced.sort("ref").group_by("credit_id").agg(refs=pl.col("ref"), delta=signed.sum()).sort("credit_id")
+    return [Use(credit_id, tuple(refs), delta) for credit_id, refs, delta in grouped.iter_rows()]
+
+
+def _write_back(bridge: Bridge, site: str, run_id: str, use: Use) -> int:
+    """Change one credit; the number of its lines that stay on the ledger alone."""
+    try:
+        before = bridge.nexudus.record(ENTITY, use.credit_id)
+    except MissingError:
+        reason = f"credit {use.credit_id} no longer exists in Nexudus. What to do: void the line, or give a new credit"
+        store(bridge, run_id, [Answer(ref, "held", None, reason) for ref in use.refs])
+        return 0
+    _refuse_unknown_marker(bridge, site, before)
+    after = int(before["RemainingUses"]) + use.delta
+    if after < 0:
+        reason = (
+            f"credit {use.credit_id} of customer {before['CoworkerId']} has {before['RemainingUses']} left, but"
+            f" {-use.delta} were allocated: it was lowered in Nexudus since it was read. What to do: give the credit"
+            f" back and run `printbridge held retry`, or `printbridge held void`"
+        )
+        store(bridge, run_id, [Answer(ref, "held", None, reason) for ref in use.refs])
+        return 0
+    recreate = bridge.settings.site(site).credit_writeback == "recreate"
+    detail = json.dumps({"mode": "recreate" if recreate else "put", "before": before["RemainingUses"], "after": after})
+    with bridge.warehouse.transaction() as con:
+        moves = ledger.moves_of([(ref, None, detail) for ref in use.refs])
+        ledger.move(con, moves, "sending", bridge.mover(run_id, "dispatcher"))
+    write = _recreated if recreate else _put
+    answer = attempt(use.marker, lambda: write(bridge, use, before, after))
+    store(bridge, run_id, [answer._replace(ref=ref) for ref in use.refs])
+    return len(use.refs) if _mode(answer.detail) == "ledger" else 0
+
+
+def _put(bridge: Bridge, use: Use, before: Mapping[str, Any], after: int) -> Answer:
+    body = {**replacement(before), "RemainingUses": after, "Notes": _marked(before.get("Notes"), use.marker)}
+    bridge.nexudus.update(ENTITY, body)
+    return _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id))
+
+
+def _proved(marker: str, before: Mapping[str, Any], after: int, now: Mapping[str, Any]) -> Answer:
+    """What the credit says after the write."""
+    remaining = now["RemainingUses"]
+    if remaining == after and found_in(now.get("Notes")) == marker:
+        return Answer(marker, "confirmed", now["Id"], json.dumps({"mode": "nexudus", "updated_on": _stamp(now)}))
+    if remaining == before["RemainingUses"] and now["TotalUses"] == before["TotalUses"]:
+        return _on_ledger(marker)
+    reason = (
+        f"credit {now['Id']} had {before['RemainingUses']} left and should have {after}, but has {remaining}: it was"
+        " changed at the same moment. What to do: compare its history in Nexudus, then confirm or void the line"
+    )
+    return Answer(marker, "held", now["Id"], reason)
+
+
+def _recreated(bridge: Bridge, use: Use, before: Mapping[str, Any], after: int) -> Answer:
+    """Make a credit of what is left, then delete the old one; a crash in between leaves both, which `_resolve` sees."""
+    kept = {name: before[name] for name in ("CoworkerId", "BusinessId", "ExtraServiceId", "ValidFrom", "ExpireDate")}
+    body = {
+        **kept, "TotalUses": after, "ChargePeriod": 5, "InvoiceThisCoworker": True, "Price": 0,
+        "Notes": _marked(before.get("Notes"), use.marker),
+    }  # fmt: skip
+    made = bridge.nexudus.create(ENTITY, body)["Id"] if after > 0 else None
+    bridge.nexudus.delete(ENTITY, use.credit_id)
+    return Answer(use.marker, "confirmed", made, json.dumps({"mode": "nexudus", "updated_on": _stamp(before)}))
+
+
+def _resolve(bridge: Bridge, run_id: str, credit_id: int, refs: list[str]) -> None:
+    """Find out, by reading only, what became of a write whose answer was lost."""
+    marker = refs[-1]
+    with bridge.warehouse.connect() as con:
+        events = ledger.history(con, marker)
+    intent = json.loads(events.filter(pl.col("state") == "sending")["detail"][-1])
+    try:
+        now = bridge.nexudus.record(ENTITY, credit_id)
+    except MissingError:
+        now = None
+    if now and found_in(now.get("Notes")) == marker:
+        answer = Answer(marker, "confirmed", credit_id, json.dumps({"mode": "nexudus", "updated_on": _stamp(now)}))
+    elif now and now["RemainingUses"] == intent["before"] and not _copies(bridge, now, marker):
+        answer = Answer(marker, "priced", None, "the credit is unchanged after the settle time")
+    else:
+        answer = Answer(
+            marker, "held", None,
+            f"the write to credit {credit_id} had no answer, and the credit now is"
+            f" {'gone' if now is None else now['RemainingUses']}. What to do: compare it in Nexudus with"
+            f" {intent['after']} expected, then `printbridge held confirm` or `void`",
+        )  # fmt: skip
+    store(bridge, run_id, [answer._replace(ref=ref) for ref in refs])
+
+
+def _copies(bridge: Bridge, credit: Mapping[str, Any], marker: str) -> bool:
+    """Whether a recreated credit with our reference is there."""
+    held = bridge.nexudus.records(ENTITY, CoworkerExtraService_Coworker=credit["CoworkerId"])
+    return any(found_in(record.get("Notes")) == marker and record["Id"] != credit["Id"] for record in held)
+
+
+def _refuse_unknown_marker(bridge: Bridge, site: str, credit: Mapping[str, Any]) -> None:
+    """A reference in the Notes that this ledger does not know means that a newer ledger used the credit."""
+    ref = found_in(credit.get("Notes"))
+    if ref is None:
+        return
+    with bridge.warehouse.connect() as con:
+        known = con.execute("SELECT count(*) FROM charge WHERE ref = $ref", {"ref": ref}).fetchone()
+    if known and known[0]:
+        return
+    raise UnsafeError(
+        f"Credit {credit['Id']} of customer {credit['CoworkerId']} was last used under {ref}, which the ledger of site"
+        f" {site} does not know: this warehouse is older than what was charged, and credits cannot be proved",
+        f"restore the newest backup, or run `printbridge recover --site {site}`; no credit was used",
+    )
+
+
+def _on_ledger(ref: str) -> Answer:
+    return Answer(ref, "confirmed", None, json.dumps({"mode": "ledger"}))
+
+
+def _marked(notes: str | None, marker: str) -> str:
+    """The notes with our reference in place of an older one."""
+    rest = re.sub(PATTERN, "", notes or "").strip()
+    return f"{rest} {marker}".strip()
+
+
+def _stamp(record: Mapping[str, Any]) -> str:
+    return moment(record["UpdatedOn"]).isoformat()
+
+
+def _mode(detail: str) -> str | None:
+    return json.loads(detail).get("mode") if detail.startswith("{") else None

@@ -1,0 +1,211 @@
+"""Money: one CoworkerProduct in Nexudus per sale line, made once, looked up when in doubt, deleted when undone.
+
+What belongs here: the calls on coworkerproducts and the ledger moves around them. What does not: prices and payers.
+"""
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from assets.load.effect import Answer, attempt, store
+from pipeline import ledger
+from pipeline.domain import records
+from pipeline.domain.lookup import compared
+from pipeline.domain.references import site_code
+from pipeline.errors import ConfigError, MissingError, TransientError, UnsafeError
+from pipeline.resources import Bridge, in_parallel
+
+CHUNK = 200
+"""Sales between two commits: what a killed run leaves to be looked up."""
+
+ATTEMPTS = 5
+CREATED_MARGIN = timedelta(hours=24)
+"""A sale is made after its job was printed; the clocks of the servers may differ by this much."""
+
+Line = dict[str, Any]
+
+
+def settle_sales(bridge: Bridge, site: str, run_id: str) -> None:
+    """Look up what is unknown, adopt what is there already, send what is not, undo what must go."""
+    with bridge.warehouse.connect() as con:
+        lines = ledger.lines_in(con, site, "priced", "unknown")
+    settled = bridge.clock() - timedelta(minutes=bridge.settings.site(site).settle_minutes)
+    due = lines.filter((pl.col("state") == "priced") | (pl.col("happened_at") <= settled))
+    sales = due.filter(pl.col("kind") == "sale")
+    if sales.height:
+        _look_up(bridge, site, run_id, sales)
+        _send(bridge, site, run_id)
+    for line in due.filter(pl.col("kind") == "undo_sale").iter_rows(named=True):
+        _undo(bridge, run_id, line)
+
+
+def _look_up(bridge: Bridge, site: str, run_id: str, due: pl.DataFrame) -> None:
+    """Compare lines with what Nexudus holds: an earlier ledger, or an answer that was lost, may have sent them."""
+    oldest: datetime = due.select(pl.col("printed_at").min()).item()
+    since = oldest - CREATED_MARGIN
+    listed = bridge.nexudus.records(
+        "coworkerproducts",
+        CoworkerProduct_Product=bridge.settings.site(site).charge_product_id,
+        from_CoworkerProduct_CreatedOn=since,
+    )
+    sales = records.sales(listed)
+    _prove(bridge, site, sales, since)
+    _refuse_foreign_ledger(bridge, site, sales)
+    answer = due.select("ref", "state", "n").join(compared(due, sales), on="ref")
+    absent = answer.filter((pl.col("verdict") == "absent") & (pl.col("state") == "unknown"))
+    worn_out = pl.col("n") >= 2 * ATTEMPTS
+    found = answer.filter(pl.col("verdict") == "found").with_columns(detail=pl.lit("found in Nexudus by its reference"))
+    with bridge.warehouse.transaction() as con:
+        mover = bridge.mover(run_id, "resolver")
+        ledger.move(con, found, "confirmed", mover)
+        ledger.move(con, answer.filter(pl.col("verdict") == "contradicted"), "held", mover)
+        ledger.move(con, _because(absent.filter(~worn_out), "absent in Nexudus after the settle time"), "priced", mover)
+        ledger.move(
+            con, _because(absent.filter(worn_out), f"sent {ATTEMPTS} times, never answered, never seen"), "held", mover
+        )
+        _note_invoiced(con, site, sales, mover)
+
+
+def _because(lines: pl.DataFrame, detail: str) -> pl.DataFrame:
+    return lines.select("ref", detail=pl.lit(detail))
+
+
+def _note_invoiced(con: ledger.Connection, site: str, sales: pl.DataFrame, mover: ledger.Mover) -> None:
+    confirmed = ledger.lines_in(con, site, "confirmed").filter(pl.col("kind") == "sale").select("ref")
+    invoiced = sales.filter("invoiced").join(confirmed, on="ref", how="semi").unique("ref")
+    ledger.move(con, _because(invoiced, "on an invoice in Nexudus"), "invoiced", mover)
+
+
+def _prove(bridge: Bridge, site: str, sales: pl.DataFrame, since: datetime) -> None:
+    """A look-up is believed only if it finds the sales that are known to exist."""
+    settled = bridge.clock() - timedelta(minutes=bridge.settings.site(site).settle_minutes)
+    with bridge.warehouse.connect() as con:
+        known = ledger.lines_in(con, site, "confirmed", "invoiced").filter(
+            (pl.col("kind") == "sale")
+            & pl.col("remote_id").is_not_null()
+            & pl.col("happened_at").is_between(since + CREATED_MARGIN, settled)
+        )
+    newest = known.sort("happened_at", descending=True).head(3)
+    for line in newest.filter(~pl.col("remote_id").is_in(sales["remote_id"].to_list())).iter_rows(named=True):
+        try:
+            bridge.nexudus.record("coworkerproducts", line["remote_id"])
+        except MissingError:
+            continue  # deleted in Nexudus on purpose: the reconciliation reports it
+        raise TransientError(
+            f"The list of sales since {since:%Y-%m-%d %H:%M} UTC lacks sale {line['remote_id']} ({line['ref']}), which"
+            " Nexudus has: the look-up cannot be trusted",
+            "nothing was sent; the next run looks again",
+        )
+
+
+def _refuse_foreign_ledger(bridge: Bridge, site: str, sales: pl.DataFrame) -> None:
+    """A ledger that never sent anything must not meet its own references in Nexudus."""
+    ours = sales.filter(pl.col("ref").str.slice(3, 3) == site_code(site))
+    if not ours.height:
+        return
+    with bridge.warehouse.connect() as con:
+        if ledger.has_sent(con, site):
+            return
+    raise UnsafeError(
+        f"The ledger of site {site} has never sent a sale, yet Nexudus holds {ours.height} with its references, first"
+        f" sale {ours['remote_id'][0]}: this is not the warehouse that charged them",
+        f"restore the newest backup, or run `printbridge recover --site {site}`; nothing was sent",
+    )
+
+
+def _check_product(bridge: Bridge, site: str) -> None:
+    """1 credit = 1 cent holds only if the product is priced 0.01 (`rules.md` S12, C12)."""
+    product_id = bridge.settings.site(site).charge_product_id or 0
+    product = bridge.nexudus.record("products", product_id)
+    if records.cents(product.get("Price")) == 1 and not product.get("Archived"):
+        return
+    state = "is archived" if product.get("Archived") else f"is priced {product.get('Price')}, not 0.01"
+    raise ConfigError(
+        f"The Nexudus product {product_id} ({product.get('Name')}) of site {site} {state}; no job was charged",
+        "set its price to 0.01 under Inventory > Products, or name the right product in charge_product_id",
+    )
+
+
+def _send(bridge: Bridge, site: str, run_id: str) -> None:
+    with bridge.warehouse.connect() as con:
+        priced = ledger.lines_in(con, site, "priced").filter(pl.col("kind") == "sale")
+    if priced.height:
+        _check_product(bridge, site)
+    for start in range(0, priced.height, CHUNK):
+        chunk = priced.slice(start, CHUNK)
+        with bridge.warehouse.transaction() as con:
+            ledger.move(con, _because(chunk, "POST coworkerproducts"), "sending", bridge.mover(run_id, "dispatcher"))
+        store(bridge, run_id, in_parallel(partial(_post, bridge), chunk.iter_rows(named=True)))
+
+
+def _post(bridge: Bridge, line: Line) -> Answer:
+    settings = bridge.settings.site(line["site"])
+    printed = line["printed_at"].astimezone(settings.zone)
+    body = {
+        "CoworkerId": line["coworker_id"],
+        "BusinessId": settings.business_id,
+        "ProductId": settings.charge_product_id,
+        "Quantity": line["amount_cents"],
+        "InvoiceThisCoworker": True,
+        "PurchaseOrder": line["ref"],
+        "Notes": f"{line['ref']} print job {line['job_id']} at {line['site']}, {printed:%Y-%m-%d %H:%M}",
+        "SaleDate": f"{line['printed_at']:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+    def effect() -> Answer:
+        sale = bridge.nexudus.create("coworkerproducts", body)
+        total = records.cents(sale.get("TotalPrice"))
+        if total in (None, line["amount_cents"]):
+            return Answer(line["ref"], "confirmed", sale["Id"], "Nexudus created the sale")
+        return Answer(
+            line["ref"],
+            "held",
+            sale["Id"],
+            f"Nexudus made sale {sale['Id']} of {total} cents, not {line['amount_cents']}",
+        )
+
+    return attempt(line["ref"], effect)
+
+
+def _undo(bridge: Bridge, run_id: str, line: Line) -> None:
+    """Delete a sale that is not invoiced; one that is, is a person's work."""
+    with bridge.warehouse.connect() as con:
+        original = ledger.line(con, line["undoes"])
+    if original["state"] in ("sending", "unknown", "held"):
+        return  # first it must be known whether there is anything to undo
+    answer = _undo_without_call(bridge, line, original)
+    mover = bridge.mover(run_id, "dispatcher")
+    if answer is None:
+        with bridge.warehouse.transaction() as con:
+            if line["state"] == "unknown":
+                ledger.move(con, ledger.moves_of([(line["ref"], None, "the sale is still there")]), "priced", mover)
+            ledger.move(con, ledger.moves_of([(line["ref"], None, "DELETE coworkerproducts")]), "sending", mover)
+        answer = attempt(line["ref"], lambda: _delete(bridge, line["ref"], original["remote_id"]))
+    store(bridge, run_id, [answer])
+
+
+def _delete(bridge: Bridge, ref: str, remote_id: int) -> Answer:
+    bridge.nexudus.delete("coworkerproducts", remote_id)
+    return Answer(ref, "confirmed", remote_id, f"sale {remote_id} deleted")
+
+
+def _undo_without_call(bridge: Bridge, line: Line, original: Line) -> Answer | None:
+    """The answer where nothing is to be deleted; None where a sale is there and may be deleted."""
+    if original["state"] == "void" or original["remote_id"] is None:
+        return Answer(line["ref"], "confirmed", None, "nothing had been charged")
+    try:
+        sale = bridge.nexudus.record("coworkerproducts", original["remote_id"])
+    except MissingError:
+        return Answer(line["ref"], "confirmed", original["remote_id"], f"sale {original['remote_id']} is gone")
+    if not sale.get("Invoiced"):
+        return None
+    return Answer(
+        line["ref"],
+        "held",
+        original["remote_id"],
+        f"Job {line['job_id']} changed in PaperCut, but its sale {original['remote_id']} ({line['amount_cents']} cents,"
+        f" customer {original['coworker_id']}) is on invoice {sale.get('CoworkerInvoiceNumber')}. What to do: issue a"
+        f" credit note in Nexudus, then run `printbridge held confirm {line['ref']}`",
+    )

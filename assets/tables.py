@@ -1,0 +1,80 @@
+"""How a stored table shows itself in the Dagster UI.
+
+What belongs here: column schemas, row counts and previews as metadata, shared by every asset. What does not: making or
+storing tables. A preview never holds a personal column.
+"""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from pipeline.domain import schemas
+
+SITE = dg.StaticPartitionsDefinition(["site"])
+SITE_DAY = dg.MultiPartitionsDefinition({"site": SITE, "day": dg.DailyPartitionsDefinition("2026-01-01")})
+SITE_MONTH = dg.MultiPartitionsDefinition(
+    {"site": SITE, "month": dg.MonthlyPartitionsDefinition("2026-01", fmt="%Y-%m")}
+)
+"""Stand-ins: `pipeline.definitions` puts the sites of bridge.toml in their place."""
+
+
+def dimensions(context: dg.AssetExecutionContext) -> tuple[str, str]:
+    """The site of a two-dimensional partition, and its day or month."""
+    tags = context.run.tags
+    return tags["dagster/partition/site"], tags.get("dagster/partition/day") or tags["dagster/partition/month"]
+
+
+PERSONAL = frozenset(
+    {"email", "email_key", "full_name", "username", "new_username", "team", "company", "reason", "detail"}
+)
+PREVIEW_ROWS = 20
+
+
+def column_schema(table: str) -> dg.TableSchema:
+    """The contract of a table for the UI: types, descriptions, constraints."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name,
+                str(column.dtype),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable,
+                    unique=column.unique,
+                    other=[str(check.error or check.name) for check in column.checks or ()],
+                ),
+            )
+            for name, column in schemas.TABLES[table].to_schema().columns.items()
+        ]
+    )
+
+
+def described(table: str) -> dict[str, Any]:
+    """Metadata that an asset has before it was ever made."""
+    return {"dagster/column_schema": column_schema(table), "dagster/table_name": table}
+
+
+def stored(frame: pl.DataFrame, **metadata: Any) -> dg.MaterializeResult[Any]:
+    """The result of an asset that stored a frame: its row count, a preview without people, and what is worth a plot."""
+    shown = frame.select(name for name in frame.columns if name not in PERSONAL and not name.endswith("digest"))
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": frame.height,
+            "preview": dg.MetadataValue.md(markdown(shown.head(PREVIEW_ROWS))),
+            **metadata,
+        }
+    )
+
+
+def markdown(frame: pl.DataFrame) -> str:
+    """A frame as a Markdown table."""
+    if not frame.height:
+        return "no rows"
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * frame.width]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.iter_rows()]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

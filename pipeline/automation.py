@@ -1,0 +1,295 @@
+"""What runs when: partitions, jobs, the schedule that looks, and running a job from the command.
+
+What belongs here: names, selections, times and the decision to ask for a run. What does not: what a run does (`assets`)
+and the questions of a look (`looking.py`). No retry policy anywhere: a run that failed is looked at, and the next look
+asks for another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as LookTimeoutError
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from pipeline import looking, warehouse
+from pipeline.errors import BridgeError
+from pipeline.resources import Bridge
+from pipeline.settings import Settings
+
+LOOK_SECONDS = 20.0
+"""How long one site may keep a tick waiting; a dead server delays nobody for longer."""
+
+RETRY_MINUTES = 10
+"""How often a run is asked for again where the last one did not finish, or a look fails."""
+
+REASON_TAG = "printbridge/reason"
+REREAD_DAYS = 45
+
+IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]  # fmt: skip
+
+SYNC = (
+    "nexudus_customers", "nexudus_credits", "papercut_users", "papercut_print_jobs", "print_accounts", "print_charges",
+    "nexudus_print_charges", "user_sync_plan", "papercut_user_sync",
+)  # fmt: skip
+"""The assets of one run of a site, in their order."""
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """The partitions that a configuration gives: its sites, and days and months since it went live."""
+
+    site: dg.StaticPartitionsDefinition
+    site_day: dg.MultiPartitionsDefinition
+    site_month: dg.MultiPartitionsDefinition
+
+    @classmethod
+    def of(cls, settings: Settings) -> Partitions:
+        """The partitions of a configuration; days are cut in each site's own zone when they are made."""
+        site = dg.StaticPartitionsDefinition(list(settings.sites))
+        start = min(each.charge_from for each in settings.sites.values()) - timedelta(days=1)
+        day = dg.DailyPartitionsDefinition(f"{start:%Y-%m-%d}", end_offset=1)
+        month = dg.MonthlyPartitionsDefinition(f"{start:%Y-%m}", fmt="%Y-%m", end_offset=1)
+        return cls(
+            site,
+            dg.MultiPartitionsDefinition({"site": site, "day": day}),
+            dg.MultiPartitionsDefinition({"site": site, "month": month}),
+        )
+
+    def placed(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """An asset's spec with the real partitions in place of the stand-ins of `assets.tables`."""
+        stand_in = spec.partitions_def
+        if stand_in is None:
+            return spec
+        if isinstance(stand_in, dg.MultiPartitionsDefinition):
+            days = any(dimension.name == "day" for dimension in stand_in.partitions_defs)
+            return spec.replace_attributes(partitions_def=self.site_day if days else self.site_month)
+        return spec.replace_attributes(partitions_def=self.site)
+
+
+def jobs() -> list[Any]:
+    """The jobs; each runs all its steps in one process."""
+
+    def job(name: str, description: str, *assets: str, **tags: str) -> Any:
+        return dg.define_asset_job(
+            name,
+            selection=dg.AssetSelection.assets(*assets),
+            description=description,
+            tags=tags,
+            executor_def=dg.in_process_executor,
+        )
+
+    return [
+        job("sync_site", "Bring one site in step: users, credits, charges.", *SYNC),
+        job(
+            "reread_jobs", f"The same, with {REREAD_DAYS} days of jobs read again: refunds, late changes.", *SYNC,
+            **{"printbridge/reread_days": str(REREAD_DAYS)},
+        ),
+        job("reconcile", "Hold PaperCut, the ledger and Nexudus against each other, for one day.", "reconciliation"),
+        job("monthly_report", "The print charges of one month, for people.", "monthly_print_report"),
+    ]  # fmt: skip
+
+
+def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
+    """The schedule that looks, and the nightly and monthly ones."""
+    settings = bridge.settings
+    zone = next(iter(settings.sites.values())).timezone
+
+    @dg.schedule(cron_schedule=settings.every, job_name="sync_site", default_status=dg.DefaultScheduleStatus.RUNNING)
+    def look_and_sync(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | list[dg.RunRequest]:
+        """Ask each site whether anything changed, and for a run where it did."""
+        return _look(context, bridge)
+
+    @dg.schedule(
+        cron_schedule="30 2 * * *", job_name="reread_jobs", execution_timezone=zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )  # fmt: skip
+    def nightly_reread(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        """Every site, every night: rows that changed after they were read."""
+        night = context.scheduled_execution_time
+        return [dg.RunRequest(run_key=f"reread-{site}-{night:%Y%m%d}", partition_key=site) for site in settings.sites]
+
+    @dg.schedule(
+        cron_schedule="30 3 * * *", job_name="reconcile", execution_timezone=zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )  # fmt: skip
+    def nightly_reconcile(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        """Every day whose jobs or charges changed since the night before."""
+        night = context.scheduled_execution_time
+        return [
+            dg.RunRequest(
+                run_key=f"reconcile-{site}-{day}-{night:%Y%m%d}",
+                partition_key=dg.MultiPartitionKey({"site": site, "day": str(day)}),
+            )
+            for site in settings.sites
+            for day in looking.changed_days(bridge.warehouse, site, settings.sites[site].timezone, bridge.clock())
+        ]
+
+    @dg.schedule(
+        cron_schedule="0 6 1 * *", job_name="monthly_report", execution_timezone=zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )  # fmt: skip
+    def first_of_month(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        """The report of the month that ended."""
+        month = f"{context.scheduled_execution_time - timedelta(days=2):%Y-%m}"
+        return [
+            dg.RunRequest(
+                run_key=f"report-{site}-{month}", partition_key=dg.MultiPartitionKey({"site": site, "month": month})
+            )
+            for site in settings.sites
+        ]
+
+    return [look_and_sync, nightly_reread, nightly_reconcile, first_of_month]
+
+
+def _look(context: dg.ScheduleEvaluationContext, bridge: Bridge) -> dg.SkipReason | list[dg.RunRequest]:
+    now = bridge.clock()
+    sites = list(bridge.settings.sites)
+    lists = _lists(bridge)
+    pool = ThreadPoolExecutor(max_workers=len(sites))
+    try:
+        looks = {site: pool.submit(_reason, bridge, site, lists, now) for site in sites}
+        found = {site: _result(look) for site, look in looks.items()}
+    finally:
+        pool.shutdown(wait=False)
+    requests: list[dg.RunRequest] = []
+    quiet: list[str] = []
+    for site, (reason, again) in found.items():
+        if reason is None:
+            quiet.append(f"{site}: nothing changed")
+        elif _busy(context, site):
+            quiet.append(f"{site}: a run is in progress")
+        else:
+            stamp = f"{now:%Y%m%dT%H%M%S}" if not again else f"again-{int(now.timestamp()) // (60 * RETRY_MINUTES)}"
+            requests.append(
+                dg.RunRequest(run_key=f"{site}-{stamp}", partition_key=site, tags={REASON_TAG: reason[:250]})
+            )
+    return requests or dg.SkipReason("; ".join(quiet))
+
+
+def _lists(bridge: Bridge) -> dict[str, looking.Newest] | BridgeError:
+    """The state of the two Nexudus lists, asked once for all sites."""
+    try:
+        return looking.lists(bridge.nexudus, bridge.settings)
+    except BridgeError as error:
+        return error
+
+
+def _reason(
+    bridge: Bridge, site: str, lists: dict[str, looking.Newest] | BridgeError, now: datetime
+) -> tuple[str | None, bool]:
+    """Why a site needs a run, and whether the reason is a failure that is only tried again now and then."""
+    settings = bridge.settings
+    with bridge.warehouse.connect() as con:
+        due = looking.due(
+            con, site, settle=timedelta(minutes=settings.site(site).settle_minutes),
+            complete=timedelta(minutes=settings.complete_read_minutes), now=now,
+        )  # fmt: skip
+        memory = json.loads(warehouse.bookmark(con, site, "seen") or "{}")
+    if due:
+        return due, due == looking.UNFINISHED
+    if isinstance(lists, BridgeError):
+        return f"Nexudus could not be looked at: {lists.tried}", True
+    for what, newest in lists.items():
+        if looking.changed(memory, what, newest):
+            return f"{what} changed in Nexudus", False
+    try:
+        newest_job = bridge.jobs(site).newest()
+    except BridgeError as error:
+        return f"the print jobs could not be looked at: {error.tried}", True
+    return ("new print jobs", False) if newest_job != memory.get("jobs") else (None, False)
+
+
+def _result(look: Future[tuple[str | None, bool]]) -> tuple[str | None, bool]:
+    try:
+        return look.result(timeout=LOOK_SECONDS)
+    except LookTimeoutError:
+        return f"the look took more than {LOOK_SECONDS:.0f} s", True
+    except BridgeError as error:
+        return f"the look failed: {error.tried}", True
+
+
+def _busy(context: dg.ScheduleEvaluationContext, site: str) -> bool:
+    filters = dg.RunsFilter(tags={"dagster/partition": site}, statuses=IN_PROGRESS)
+    return bool(context.instance.get_run_records(filters, limit=1))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a job came to, for whoever started it from the command."""
+
+    job: str
+    partition: str
+    run_id: str
+    failures: dict[str, tuple[str, str]]
+    """For each failed step the kind of error (a class of `pipeline.errors`, or another) and its text."""
+    findings: list[str]
+    """What checks that did not pass say."""
+    metadata: dict[str, dict[str, Any]]
+    """What each asset reported, by asset."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step succeeded."""
+        return not self.failures
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing but safety gates ended the run."""
+        return bool(self.failures) and all(kind == "UnsafeError" for kind, _ in self.failures.values())
+
+
+def run_job(
+    defs: dg.Definitions, job: str, partition: Mapping[str, str] | str, *, tags: Mapping[str, str] | None = None
+) -> Outcome:
+    """Run a job in this process, recorded in Dagster's storage like every other run.
+
+    Args:
+        defs: the code location.
+        job: name of the job.
+        partition: a site, or a mapping of the dimensions of a partition to its keys.
+        tags: tags of the run, for example the dry-run tag.
+    """
+    key = partition if isinstance(partition, str) else dg.MultiPartitionKey(partition)
+    result = defs.resolve_job_def(job).execute_in_process(
+        partition_key=key,
+        instance=dg.DagsterInstance.get(),
+        raise_on_error=False,
+        tags=dict(tags or {}),
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    failures: dict[str, tuple[str, str]] = {}
+    findings: list[str] = []
+    metadata: dict[str, dict[str, Any]] = {}
+    for event in result.all_events:
+        if event.is_step_failure:
+            failures[event.step_key or ""] = _cause(event.step_failure_data.error)
+        elif event.is_resource_init_failure:
+            # No step was reached: for example, another run held the lock of the site for too long.
+            failures["start"] = _cause(event.engine_event_data.error)
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                findings.append(f"{check.asset_key.to_user_string()}.{check.check_name}: {check.description}")
+        elif event.is_step_materialization:
+            materialization = event.step_materialization_data.materialization
+            values = {name: value.value for name, value in materialization.metadata.items()}
+            metadata[materialization.asset_key.to_user_string()] = values
+    if not result.success and not failures:
+        failures["start"] = ("Exception", "the run ended before its first step; look at it in the run list")
+    return Outcome(job, str(key), result.run_id, failures, findings, metadata)
+
+
+def _cause(error: Any) -> tuple[str, str]:
+    """The innermost error of a failed step: its class and its text."""
+    while error.cause:
+        error = error.cause
+    return error.cls_name or "Exception", error.message.split(": ", 1)[-1].strip()

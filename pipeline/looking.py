@@ -1,0 +1,133 @@
+"""The look: whether a site has anything to do, without starting a run.
+
+What belongs here: what a finished run remembers of what it saw, and the cheap questions that compare the services with
+that memory. What does not: the schedule (`automation.py`). Starting a run costs seconds and leaves hundreds of event
+rows, and most ticks find nothing, so a look asks Nexudus for one row per list and PaperCut for one number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from pipeline import warehouse
+from pipeline.clients.nexudus import NexudusClient
+from pipeline.settings import Settings
+from pipeline.warehouse import Connection, Warehouse
+
+CUSTOMERS, CREDITS = "customers", "credits"
+
+
+@dataclass(frozen=True)
+class Newest:
+    """How many rows a Nexudus list has and when the newest was changed."""
+
+    total: int
+    updated_on: datetime | None
+
+    def as_text(self) -> str:
+        """The form in which it is remembered and compared; seconds, as lists show no finer."""
+        return f"{self.total} {self.updated_on:%Y-%m-%dT%H:%M:%S}" if self.updated_on else f"{self.total}"
+
+
+def seen(con: Connection, site: str) -> str:
+    """What a run that has just finished saw: the state of the lists it worked from, and what will fall due when."""
+    memory: dict[str, Any] = {
+        CUSTOMERS: _stored(con, "nexudus_customers").as_text(),
+        CREDITS: _stored(con, "nexudus_credits").as_text(),
+        "jobs": warehouse.bookmark(con, site, "jobs_cursor"),
+    }
+    return json.dumps(memory)
+
+
+def due(con: Connection, site: str, *, settle: timedelta, complete: timedelta, now: datetime) -> str | None:
+    """What of a site's own record has fallen due, as a reason; None if nothing has.
+
+    Args:
+        con: an open connection.
+        site: the site.
+        settle: age at which an unknown outcome is looked up.
+        complete: how often Nexudus is read whole.
+        now: the current time, UTC.
+    """
+    finished = _written(con, site, "seen")
+    if finished is None:
+        return "first run"
+    started = _written(con, site, "started_at")
+    if started and started > finished:
+        return UNFINISHED
+    read = _written(con, "*", "nexudus_customers.complete_at")
+    if read is None or now - read >= complete:
+        return "a complete read of Nexudus is due"
+    wake_at = warehouse.bookmark(con, site, "wake_at")
+    if wake_at and datetime.fromisoformat(wake_at) <= now:
+        return "jobs have become mature"
+    lines = warehouse.query(con, _OPEN_LINES, site=site, settled=now - settle)
+    if lines["n"][0]:
+        return f"{lines['n'][0]} charges wait to be sent or looked up"
+    credits_due = warehouse.query(con, _VALIDITY, now=now, finished=finished)
+    return f"{credits_due['n'][0]} credits expired or became valid" if credits_due["n"][0] else None
+
+
+UNFINISHED = "the last run did not finish"
+
+_OPEN_LINES = """
+SELECT count(*) AS n FROM charge JOIN
+    (SELECT ref, arg_max(state, n) AS state, max(happened_at) AS moved FROM charge_event GROUP BY ref) USING (ref)
+WHERE site = $site AND (state = 'priced' OR (state IN ('unknown', 'sending') AND moved <= $settled))
+"""
+_VALIDITY = """
+SELECT count(*) AS n FROM nexudus_credits
+WHERE (expires_at > $finished AND expires_at <= $now) OR (valid_from > $finished AND valid_from <= $now)
+"""
+
+
+def _stored(con: Connection, table: str) -> Newest:
+    row = warehouse.query(con, f"SELECT count(*) AS total, max(updated_on) AS newest FROM {table}")  # noqa: S608
+    return Newest(row["total"][0], row["newest"][0])
+
+
+def _written(con: Connection, site: str, name: str) -> datetime | None:
+    """When a bookmark was written."""
+    rows = warehouse.query(
+        con, "SELECT happened_at FROM bookmark WHERE site = $site AND name = $name", site=site, name=name
+    )
+    return rows["happened_at"][0] if rows.height else None
+
+
+def lists(nexudus: NexudusClient, settings: Settings) -> dict[str, Newest]:
+    """The state of the customers and of the printing credits in Nexudus; one request of one row for each.
+
+    Raises:
+        BridgeError: Nexudus could not be asked.
+    """
+    found: dict[str, Newest] = {CUSTOMERS: Newest(*nexudus.newest("coworkers"))}
+    ids = sorted({credit_id for site in settings.sites.values() for credit_id in site.credit_ids})
+    states = [nexudus.newest("coworkerextraservices", CoworkerExtraService_ExtraService=each) for each in ids]
+    dates = [updated_on for _, updated_on in states if updated_on]
+    found[CREDITS] = Newest(sum(total for total, _ in states), max(dates, default=None))
+    return found
+
+
+def changed_days(store: Warehouse, site: str, timezone: str, now: datetime) -> list[date]:
+    """The days of a site whose jobs or ledger lines changed in the last 26 hours, in its own zone."""
+    with store.connect() as con:
+        rows = warehouse.query(con, _CHANGED, site=site, since=now - timedelta(hours=26))
+    days = rows.select(pl.col("printed_at").dt.convert_time_zone(timezone).dt.date().unique().sort())
+    return days["printed_at"].to_list()
+
+
+_CHANGED = """
+SELECT printed_at FROM papercut_print_jobs WHERE site = $site AND first_seen_at >= $since
+UNION SELECT printed_at FROM charge JOIN charge_event USING (ref) WHERE site = $site AND happened_at >= $since
+"""
+
+
+def changed(memory: Mapping[str, Any], what: str, newest: Newest) -> bool:
+    """Whether a list differs from what the last finished run saw."""
+    return memory.get(what) != newest.as_text()

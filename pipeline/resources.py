@@ -1,0 +1,141 @@
+"""What the assets are given: plain objects, made when first used, and the lock that keeps a site to one run.
+
+What belongs here: turning settings and secrets into clients, sources and the warehouse. What does not: using them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import dagster as dg
+from filelock import FileLock, Timeout
+
+from pipeline.clients.nexudus import NexudusClient
+from pipeline.clients.papercut import PaperCutClient
+from pipeline.clock import Clock, configured_clock
+from pipeline.digests import Digester
+from pipeline.errors import TransientError
+from pipeline.joblogs import JobSource, open_source
+from pipeline.ledger import Mover
+from pipeline.settings import Home, Settings, secret
+from pipeline.warehouse import Warehouse
+
+LOCK_SECONDS = 600.0
+
+CONNECTIONS = 4
+"""Calls to one server at a time (`papercut-api.md` 7.2)."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Bridge:
+    """Everything that a run needs, made at the first use and kept while the process lives.
+
+    Args:
+        settings: the configuration.
+        home: where state lives.
+        clock: the time; by default the configured one.
+    """
+
+    def __init__(self, settings: Settings, home: Home, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.home = home
+        self.clock = clock or configured_clock()
+        self.warehouse = Warehouse(home.warehouse, folders=(home.exports, home.backups))
+        self._papercut: dict[str, PaperCutClient] = {}
+        self._sources: dict[str, JobSource] = {}
+        self._making = threading.RLock()
+
+    @cached_property
+    def nexudus(self) -> NexudusClient:
+        """The Nexudus client of the account."""
+        nexudus = self.settings.nexudus
+        return NexudusClient(nexudus.base_url, secret(nexudus.email_env), secret(nexudus.password_env))
+
+    @cached_property
+    def digest(self) -> Digester:
+        """Makes the digests of PINs and cards."""
+        return Digester(secret(self.settings.nexudus.password_env))
+
+    def papercut(self, site: str) -> PaperCutClient:
+        """The PaperCut client of a site."""
+        with self._making:
+            if site not in self._papercut:
+                papercut = self.settings.site(site).papercut
+                self._papercut[site] = PaperCutClient(
+                    papercut.url, secret(papercut.token_env), ca_file=papercut.ca_file
+                )
+            return self._papercut[site]
+
+    def jobs(self, site: str) -> JobSource:
+        """The source of a site's print jobs."""
+        with self._making:
+            if site not in self._sources:
+                self._sources[site] = open_source(self.settings.site(site))
+            return self._sources[site]
+
+    def mover(self, run_id: str, actor: str) -> Mover:
+        """Who moves ledger lines, now."""
+        return Mover(run_id=run_id, actor=actor, at=self.clock())
+
+    def close(self) -> None:
+        """Give back every connection."""
+        for client in self._papercut.values():
+            client.close()
+        for source in self._sources.values():
+            source.close()
+        if "nexudus" in self.__dict__:
+            self.nexudus.close()
+        self._papercut.clear()
+        self._sources.clear()
+        self.__dict__.pop("nexudus", None)
+
+
+def in_parallel(call: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """The result of a call for each item, in their order, over several connections."""
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return list(pool.map(call, items))
+
+
+@contextmanager
+def site_lock(folder: Path, site: str, *, wait_seconds: float = LOCK_SECONDS) -> Generator[None, None, None]:
+    """Hold a site for one run; a second run of the site waits, in whatever process it is.
+
+    Raises:
+        TransientError: the other run took longer than `wait_seconds`.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{site}.lock")
+    try:
+        lock.acquire(timeout=wait_seconds)
+    except Timeout:
+        raise TransientError(
+            f"Another run has held site {site} for more than {wait_seconds:.0f} s",
+            "look at the run list for a run that hangs, and cancel it; the next run tries again",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def for_runs(bridge: Bridge) -> dg.ResourceDefinition:
+    """The bridge as a resource that holds the lock of the run's site from its first to its last step.
+
+    One process runs all steps of a run, so the lock lives as long as the run; runs without a site need none.
+    """
+
+    def held(context: dg.InitResourceContext) -> Generator[Bridge, None, None]:
+        tags: Mapping[str, str] = context.run.tags if context.run else {}
+        site = tags.get("dagster/partition/site") or tags.get("dagster/partition")
+        with site_lock(bridge.home.locks, site) if site else nullcontext():
+            yield bridge
+
+    return dg.ResourceDefinition(resource_fn=held, description="Settings, clients, sources and the warehouse.")

@@ -31,23 +31,37 @@ def nexudus_print_charges(
     planned = bridge.warehouse.read("print_charges", site)
     if is_dry(context, bridge):
         return stored(planned, dry_run=True)
+    counts = carry_out(bridge, site, context.run.run_id)
+    if counts["kept_on_ledger"]:
+        context.log.warning(
+            f"{site}: Nexudus ignored {counts['kept_on_ledger']} credit write-backs; these uses stay on the ledger, and"
+            ' Nexudus shows the credits unreduced. Set credit_writeback = "ledger" to stop trying.'
+        )
+    return stored(planned, **counts)
+
+
+def carry_out(bridge: Bridge, site: str, run_id: str) -> dict[str, int]:
+    """Enter what was decided for a site and let it settle; the caller holds the site.
+
+    Returns:
+        entered and interrupted lines, credit uses kept_on_ledger, and how many of the decided lines are in each state.
+
+    Raises:
+        BridgeError: any of its kinds; what was done before stands in the ledger.
+    """
+    planned = bridge.warehouse.read("print_charges", site)
     with bridge.warehouse.transaction() as con:
         safety.refuse_if_stopped(con, site, "charges")
-        mover = bridge.mover(context.run.run_id, "dispatcher")
+        mover = bridge.mover(run_id, "dispatcher")
         interrupted = ledger.orphans(con, site, mover)
         _refuse_overdraw(con, planned)
         entered = ledger.enter(con, planned, mover)
         ledger.cancel_unsent(con, site, mover)
-    settle_sales(bridge, site, context.run.run_id)
-    kept = settle_credits(bridge, site, context.run.run_id)
-    if kept:
-        context.log.warning(
-            f"{site}: Nexudus ignored {kept} credit write-backs; these uses stay on the ledger, and Nexudus shows the"
-            ' credits unreduced. Set credit_writeback = "ledger" to stop trying.'
-        )
+    settle_sales(bridge, site, run_id)
+    kept = settle_credits(bridge, site, run_id)
     with bridge.warehouse.connect() as con:
         states = ledger.states_of(ledger.lines(con, site, planned))
-    return stored(planned, entered=entered, interrupted=interrupted, credits_kept_on_ledger=kept, **states)
+    return {"entered": entered, "interrupted": interrupted, "kept_on_ledger": kept, **states}
 
 
 def _refuse_overdraw(con: warehouse.Connection, planned: pl.DataFrame) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from nexudus_sandbox import ANNA, BEN, FIXTURES, LONDON, NEW, SALE, WORLD, Api, running_api
+from tests.nexudus_sandbox import ANNA, BEN, FIXTURES, LONDON, NEW, SALE, WORLD, Api, running_api
 
 from pipeline.errors import PermanentError
 from pipeline.sandbox.app import start

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from nexudus_sandbox import ANNA, BEN, CREDIT, LONDON, NEW, OLD, PRODUCT, RATE, SALE, Api, running_api, sample
+from tests.nexudus_sandbox import ANNA, BEN, CREDIT, LONDON, NEW, OLD, PRODUCT, RATE, SALE, Api, running_api, sample
 
 
 @pytest.fixture(scope="module")

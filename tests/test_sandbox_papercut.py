@@ -558,9 +558,6 @@ def test_statements_are_counted_and_transactions_are_not(shared: Client) -> None
     for _ in range(8):  # psycopg prepares a statement on its sixth use
         shared.sql("SELECT count(*) FROM tbl_user WHERE user_id > :least", least=0)
     assert shared.core.calls[shared.server.name] == {"database": 8}
-    shared.call("isUserExists", "alice")
-    shared.call("isUserExists", "bob")
-    assert shared.core.calls[shared.server.name] == {"database": 8, "api.isUserExists": 2}
 
 
 def test_database_faults_drop_and_delay(shared: Client) -> None:

@@ -95,12 +95,10 @@ class Sandbox:
         async def perform() -> Answer:
             return self.nexudus.answer(request.method, path, request.url.query, request.headers, body)
 
-        call = self.nexudus.call_name(request.method, path)
-        self.core.count("nexudus", call)
-        return await self._call("nexudus", call, perform)
+        return await self._call("nexudus", self.nexudus.call_name(request.method, path), perform)
 
     async def xmlrpc(self, request: Request) -> Response:
-        """A call of a site's PaperCut web services; the site counts it."""
+        """A call of a site's PaperCut web services."""
         name = request.path_params["name"]
         if name not in self.sites:
             return Response("no such site", 404)
@@ -113,7 +111,8 @@ class Sandbox:
         return await self._call(name, call_name(body), perform)
 
     async def _call(self, target: str, call: str, perform: Perform) -> Response:
-        """Let what is due happen, then answer: as asked, or as a planned fault says."""
+        """Count the call, let what is due happen, then answer: as asked, or as a planned fault says."""
+        self.core.count(target, call)
         await self.core.settle()
         if latency := float(self.core.switch("latency_ms", 0)):
             await asyncio.sleep(latency / 1000)

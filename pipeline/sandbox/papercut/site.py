@@ -84,7 +84,6 @@ class PaperCutSite:
 
     async def rpc(self, body: bytes, client_ip: str) -> bytes:
         """Answer one XML-RPC request; everything it changed is committed before this returns."""
-        self._core.count(self.name, wire.call_name(body))
         try:
             call = wire.read_call(body)
         except wire.ParseError as error:

@@ -54,7 +54,7 @@ def carry_out(bridge: Bridge, site: str, run_id: str) -> dict[str, int]:
         safety.refuse_if_stopped(con, site, "charges")
         mover = bridge.mover(run_id, "dispatcher")
         interrupted = ledger.orphans(con, site, mover)
-        _refuse_overdraw(con, planned)
+        _refuse_overdraw(con, site, planned)
         entered = ledger.enter(con, planned, mover)
         ledger.cancel_unsent(con, site, mover)
     settle_sales(bridge, site, run_id)
@@ -64,14 +64,18 @@ def carry_out(bridge: Bridge, site: str, run_id: str) -> dict[str, int]:
     return {"entered": entered, "interrupted": interrupted, "kept_on_ledger": kept, **states}
 
 
-def _refuse_overdraw(con: warehouse.Connection, planned: pl.DataFrame) -> None:
+def _refuse_overdraw(con: warehouse.Connection, site: str, planned: pl.DataFrame) -> None:
     """Allocation is checked again where it is stored: another site may have used the same credits since."""
-    known = [row[0] for row in con.execute("SELECT ref FROM charge WHERE kind = 'credit'").fetchall()]
-    new = planned.filter((pl.col("kind") == "credit") & ~pl.col("ref").is_in(known))
+    before = ledger.lines(con, site, planned).select("ref", "state")
+    originals = before.select(undoes="ref", original="state")
+    new = planned.join(before, on="ref", how="anti").join(originals, on="undoes", how="left")
+    used = pl.when(pl.col("kind") == "credit").then("amount_cents")
+    given_back = pl.when((pl.col("kind") == "undo_credit") & (pl.col("original") != "held")).then("amount_cents")
     grants = warehouse.read(con, "nexudus_credits")
     short = (
         new.group_by("credit_id")
-        .agg(wanted=pl.col("amount_cents").sum())
+        .agg(wanted=used.sum() - given_back.sum())
+        .filter(pl.col("wanted") > 0)
         .join(grants, on="credit_id", how="left")
         .join(ledger.open_uses(con, grants), on="credit_id", how="left")
         .filter(pl.col("wanted") > pl.col("remaining_uses").fill_null(0) - pl.col("open_cents").fill_null(0))

@@ -230,9 +230,10 @@ def test_a_clash_counts_only_among_coming_users_and_the_oldest_keeps_the_pin() -
         2           03-01T00:00   y   same
         3           02-01T00:00   y   same
         4           -             y   same
+        5           04-01T00:00   n   same
         """
     )
-    assert reasons(people) == {1: "no_access", 2: "pin_clash", 3: None, 4: "pin_clash"}
+    assert reasons(people) == {1: "no_access", 2: "pin_clash", 3: None, 4: "pin_clash", 5: "no_access"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.domain.charges import RULES, attributed, counts, live, unattributed, unsettled
+from pipeline.domain.accounts import print_accounts
+from pipeline.domain.charges import RULES, attributed, counts, live, print_charges, unattributed, unsettled
 from pipeline.domain.references import found_in
 from tests.frames import (
     LEDGER,
@@ -222,6 +223,19 @@ def test_the_preferred_account_pays_and_all_accounts_give_credits() -> None:
     assert cheap["credit_id"].to_list() == [1, 2], "U6: credits of all accounts"
 
 
+def test_credits_of_another_account_that_is_suspended_do_not_pay() -> None:
+    people = customers("coworker_id email active pay\n1 a@x.com y y\n2 a@x.com n y")
+    granted = grants("credit_id coworker_id remaining_uses\n1 2 100")
+    assert World(people, jobs("job_id username\n1 a@x.com"), granted).charge()["kind"].to_list() == ["sale"]
+
+
+def test_no_money_in_a_model_without_it_whatever_the_accounts_say() -> None:
+    owners, none = names_of(PAYER), uses()
+    before = print_accounts(PAYER, grants(), none, rules("pay_per_print"), NOW)
+    lines = print_charges(ONE, before, PAYER, owners, grants(), none, ledger(), rules("credits_only"), NOW)
+    assert short(lines) == [("1", "sale", 0, 50, "held", "overdrawn")]
+
+
 def test_a_customer_suspended_since_pays_as_before() -> None:
     suspended = customers("coworker_id active pay\n1 n y")
     assert short(World(suspended, ONE).charge()) == [("1", "sale", 0, 50, "priced", "money")]
@@ -293,6 +307,13 @@ def test_credits_given_back_can_pay_for_the_same_job_again(contained: int, open_
         ("1", "credit", 1, 30, "priced", "credits"),
         ("1", "undo_credit", 0, 50, "priced", "job_changed"),
     ]
+
+
+def test_a_use_that_nexudus_refused_gives_nothing_back() -> None:
+    """A held use is not counted as open, so the credit still has what it would have used."""
+    before = World(PAYER, ONE, grants("credit_id total_uses remaining_uses\n1 50 50"))
+    after = before.enter(before.charge(), credit="held").but(jobs=jobs("job_id revision cost\n1 1 60"))
+    assert short(after.charge())[0] == ("1", "sale", 0, 60, "priced", "money")
 
 
 @pytest.mark.parametrize("name", ["guest", "c2@example.com"])

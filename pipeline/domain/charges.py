@@ -240,17 +240,18 @@ def _cases(
     standing = (
         _standing(ledger)
         .filter(stands != "undone")
+        .sort("revision", "ref")
         .group_by("job_id")
         .agg(
+            pl.col("coworker_id", "email_key").last().name.prefix("charged_"),
             standing=pl.col("amount_cents").sum(),
-            charged_to=pl.struct("coworker_id", "email_key").sort_by("revision").last(),
             alive=alive.any(),
             waiting=(alive & _held() & pl.col("rule").is_in(_HELD)).any(),
             voided=(stands == "voided").any(),
             kept=pl.col("kept").any(),
         )
     )
-    known, stood = pl.col("decided_revision").is_not_null(), pl.col("standing").is_not_null()
+    stood = pl.col("standing").is_not_null()
     changed = stood & (pl.col("revision") > pl.col("decided_revision")) & ~pl.col("kept")
     differs = (pl.col("amount") != pl.col("standing")) | pl.col("waiting")
     mature = pl.col("printed_at") <= now - timedelta(minutes=rules.maturity_minutes)
@@ -263,14 +264,12 @@ def _cases(
         .with_columns(
             # A job that was charged stays with its customer: a user who is renamed in PaperCut renames old jobs too.
             *(
-                pl.when(stood).then(pl.col("charged_to").struct.field(name)).otherwise(name).alias(name)
+                pl.when(stood).then(f"charged_{name}").otherwise(name).alias(name)
                 for name in ("coworker_id", "email_key")
             ),
             pl.col("voided").fill_null(value=False),
             decide=chargeable
-            & pl.when(stood)
-            .then(changed & differs)
-            .otherwise(pl.col("ours") & (known | (_charged_since(rules) & mature))),
+            & pl.when(stood).then(changed & differs).otherwise(pl.col("ours") & _charged_since(rules) & mature),
         )
         .with_columns(undo=pl.col("alive") & (pl.col("decide") | (changed & ~chargeable)))
         .filter(pl.col("decide") | pl.col("undo"))

@@ -5,8 +5,7 @@ and the questions of a look (`looking.py`). No retry policy anywhere: a run that
 asks for another.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
 import json
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,8 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline import looking, warehouse
+from pipeline import backup, looking, warehouse
+from pipeline.clock import system_clock
 from pipeline.errors import BridgeError
 from pipeline.resources import Bridge
 from pipeline.settings import Settings
@@ -36,6 +36,11 @@ IN_PROGRESS = [
     dg.DagsterRunStatus.STARTED,
 ]  # fmt: skip
 
+SUCCEEDED = [dg.DagsterRunStatus.SUCCESS]
+FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+KEEP_FAILED_DAYS = 365
+RUNS_AT_ONCE = 2_000
+
 SYNC = (
     "nexudus_customers", "nexudus_credits", "papercut_users", "papercut_print_jobs", "print_accounts", "print_charges",
     "nexudus_print_charges", "user_sync_plan", "papercut_user_sync",
@@ -52,7 +57,7 @@ class Partitions:
     site_month: dg.MultiPartitionsDefinition
 
     @classmethod
-    def of(cls, settings: Settings) -> Partitions:
+    def of(cls, settings: Settings) -> "Partitions":
         """The partitions of a configuration; days are cut in each site's own zone when they are made."""
         site = dg.StaticPartitionsDefinition(list(settings.sites))
         start = min(each.charge_from for each in settings.sites.values()) - timedelta(days=1)
@@ -95,7 +100,38 @@ def jobs() -> list[Any]:
         ),
         job("reconcile", "Hold PaperCut, the ledger and Nexudus against each other, for one day.", "reconciliation"),
         job("monthly_report", "The print charges of one month, for people.", "monthly_print_report"),
+        housekeeping,
     ]  # fmt: skip
+
+
+@dg.op
+def backed_up_warehouse(context: dg.OpExecutionContext, bridge: dg.ResourceParam[Bridge]) -> None:
+    """A backup, read back before it counts; older ones thinned out; the file tidied."""
+    made = backup.back_up(bridge.warehouse, bridge.home.backups, bridge.clock())
+    with bridge.warehouse.connect() as con:
+        con.execute("CHECKPOINT")
+    context.log.info(f"{made.rows} rows of {made.tables} tables in {made.folder}; {made.removed} older backups removed")
+
+
+@dg.op
+def removed_old_runs(context: dg.OpExecutionContext, bridge: dg.ResourceParam[Bridge]) -> None:
+    """Runs that Dagster no longer needs: successful ones after `keep_runs_days`, all others after a year."""
+    # Dagster's storage has its own times, so this is the machine's clock and not the sandbox's.
+    now = system_clock()
+    removed = 0
+    for days, statuses in ((bridge.settings.keep_runs_days, SUCCEEDED), (KEEP_FAILED_DAYS, FINISHED)):
+        old = dg.RunsFilter(created_before=now - timedelta(days=days), statuses=statuses)
+        for record in context.instance.get_run_records(old, limit=RUNS_AT_ONCE):
+            context.instance.delete_run(record.dagster_run.run_id)
+            removed += 1
+    context.log.info(f"{removed} old runs removed")
+
+
+@dg.job(executor_def=dg.in_process_executor, description="Back up the warehouse, prove the backup, remove old runs.")
+def housekeeping() -> None:
+    """What keeps the installation small and safe; every day."""
+    backed_up_warehouse()
+    removed_old_runs()
 
 
 def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
@@ -147,7 +183,15 @@ def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
             for site in settings.sites
         ]
 
-    return [look_and_sync, nightly_reread, nightly_reconcile, first_of_month]
+    @dg.schedule(
+        cron_schedule="30 4 * * *", job_name="housekeeping", execution_timezone=zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )  # fmt: skip
+    def nightly_housekeeping() -> dg.RunRequest:
+        """The backup, and what is too old to keep."""
+        return dg.RunRequest()
+
+    return [look_and_sync, nightly_reread, nightly_reconcile, first_of_month, nightly_housekeeping]
 
 
 def _look(context: dg.ScheduleEvaluationContext, bridge: Bridge) -> dg.SkipReason | list[dg.RunRequest]:

@@ -6,13 +6,14 @@ Nothing else in the project asks for the current time.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
-
-import httpx
 
 from pipeline.errors import ConfigError
 
@@ -34,16 +35,19 @@ def configured_clock() -> Clock:
     url = os.environ.get("PRINTBRIDGE_CLOCK_URL")
     if not url:
         return system_clock
-    host = urlsplit(url).hostname or ""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
     if host != "localhost" and not _is_loopback(host):
         raise ConfigError(
             f"PRINTBRIDGE_CLOCK_URL is {url!r}, which is not an address of this machine",
             "unset it: only the sandbox on this machine may set the time",
         )
-    client = httpx.Client(trust_env=False, timeout=5)
 
     def now() -> datetime:
-        return datetime.fromisoformat(client.get(url).raise_for_status().json()["now"])
+        # A connection of its own each time: nobody closes a clock.
+        with contextlib.closing(HTTPConnection(host, parts.port or 80, timeout=5)) as connection:
+            connection.request("GET", parts.path)
+            return datetime.fromisoformat(json.load(connection.getresponse())["now"])
 
     return now
 

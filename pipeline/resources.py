@@ -6,6 +6,7 @@ What belongs here: turning settings and secrets into clients, sources and the wa
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,7 @@ from typing import TypeVar
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from pipeline.clients import Wait
 from pipeline.clients.nexudus import NexudusClient
 from pipeline.clients.papercut import PaperCutClient
 from pipeline.clock import Clock, configured_clock
@@ -42,12 +44,14 @@ class Bridge:
         settings: the configuration.
         home: where state lives.
         clock: the time; by default the configured one.
+        wait: how the clients wait between tries.
     """
 
-    def __init__(self, settings: Settings, home: Home, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, home: Home, clock: Clock | None = None, wait: Wait = time.sleep) -> None:
         self.settings = settings
         self.home = home
         self.clock = clock or configured_clock()
+        self._wait = wait
         self.warehouse = Warehouse(home.warehouse, folders=(home.exports, home.backups))
         self._papercut: dict[str, PaperCutClient] = {}
         self._sources: dict[str, JobSource] = {}
@@ -57,7 +61,8 @@ class Bridge:
     def nexudus(self) -> NexudusClient:
         """The Nexudus client of the account."""
         nexudus = self.settings.nexudus
-        return NexudusClient(nexudus.base_url, secret(nexudus.email_env), secret(nexudus.password_env))
+        email, password = secret(nexudus.email_env), secret(nexudus.password_env)
+        return NexudusClient(nexudus.base_url, email, password, wait=self._wait)
 
     @cached_property
     def digest(self) -> Digester:
@@ -70,7 +75,7 @@ class Bridge:
             if site not in self._papercut:
                 papercut = self.settings.site(site).papercut
                 self._papercut[site] = PaperCutClient(
-                    papercut.url, secret(papercut.token_env), ca_file=papercut.ca_file
+                    papercut.url, secret(papercut.token_env), ca_file=papercut.ca_file, wait=self._wait
                 )
             return self._papercut[site]
 

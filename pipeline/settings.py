@@ -166,6 +166,28 @@ class SiteSettings(_Section):
         return ZoneInfo(self.timezone)
 
 
+class AlertSettings(_Section):
+    """Who is told when something needs a person, by e-mail, by webhook, or both; nobody without this section."""
+
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_user: str | None = None
+    smtp_password_env: str | None = None
+    from_address: str | None = None
+    to: list[str] = Field(default_factory=list[str])
+    webhook_env: str | None = None
+    webhook_style: Literal["slack", "teams"] = "slack"
+    stale_hours: int = Field(default=3, ge=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> AlertSettings:
+        if bool(self.smtp_host) != bool(self.to) or bool(self.smtp_host) != bool(self.from_address):
+            raise ValueError("e-mail needs all of smtp_host, from_address and to")
+        if bool(self.smtp_user) != bool(self.smtp_password_env) or (self.smtp_user and not self.smtp_host):
+            raise ValueError("smtp_user, smtp_password_env and smtp_host belong together")
+        return self
+
+
 class Settings(_Section):
     """The whole of bridge.toml."""
 
@@ -174,6 +196,7 @@ class Settings(_Section):
     complete_read_minutes: int = Field(default=60, ge=1)
     keep_runs_days: int = Field(default=14, ge=1)
     nexudus: NexudusSettings = NexudusSettings()
+    alerts: AlertSettings = AlertSettings()
     sites: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")], SiteSettings] = Field(min_length=1)
 
     def site(self, name: str) -> SiteSettings:
@@ -195,6 +218,7 @@ class Settings(_Section):
             names.append(site.papercut.token_env)
             if site.jobs.uri_env:
                 names.append(site.jobs.uri_env)
+        names += filter(None, (self.alerts.smtp_password_env, self.alerts.webhook_env))
         return list(dict.fromkeys(names))
 
 
@@ -235,6 +259,7 @@ def prepared_home() -> Home:
     os.umask(0o077)
     state = home()
     state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.path.chmod(0o700)  # a checkout brings the folder with it, open to others
     dagster_yaml = state.path / "dagster.yaml"
     if not dagster_yaml.exists():
         dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
@@ -245,6 +270,29 @@ def prepared_home() -> Home:
 def config_path() -> Path:
     """The configuration file named by the environment."""
     return Path(os.environ.get("PRINTBRIDGE_CONFIG") or "bridge.toml")
+
+
+def write_examples(path: Path) -> tuple[Path, Path]:
+    """Write an example configuration to `path`, and a .env for its secrets beside it, readable by its owner only.
+
+    Raises:
+        ConfigError: one of the two files exists.
+    """
+    secrets = path.parent / ".env"
+    for existing in (path, secrets):
+        if existing.exists():
+            raise ConfigError(f"{existing} exists and is not overwritten", "move it away first, or go on with it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_example("bridge.example.toml"), "utf-8")
+    secrets.touch(mode=0o600)
+    secrets.write_text(_example(".env.example"), "utf-8")
+    return path, secrets
+
+
+def _example(name: str) -> str:
+    """The text of an example file: in a checkout beside the package, in an installed package inside it."""
+    inside = Path(__file__).parent / name
+    return (inside if inside.exists() else inside.parent.parent / name).read_text("utf-8")
 
 
 def secret(variable: str) -> str:
@@ -303,7 +351,7 @@ def _problems(error: ValidationError) -> list[str]:
         location = [str(part) for part in problem["loc"] if part != "[key]"]
         key = ".".join(location)
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(location[-1], _known_keys(), n=1)
+            near = difflib.get_close_matches(location[-1], _section(location).model_fields, n=1)
             sentences.append(f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else ""))
         elif problem["type"] == "missing":
             sentences.append(f"missing key {key}")
@@ -312,11 +360,19 @@ def _problems(error: ValidationError) -> list[str]:
     return sentences
 
 
-def _known_keys() -> list[str]:
-    sections: list[type[BaseModel]] = [
-        Settings, NexudusSettings, SiteSettings, PaperCutSettings, JobsSettings, NewCustomerSettings,
-    ]  # fmt: skip
-    return [key for section in sections for key in section.model_fields]
+def _section(location: list[str]) -> type[BaseModel]:
+    """The section of the file that a key stands in."""
+    match location:
+        case ["nexudus", _]:
+            return NexudusSettings
+        case ["alerts", _]:
+            return AlertSettings
+        case ["sites", _, _]:
+            return SiteSettings
+        case ["sites", _, ("papercut" | "jobs" | "new_customers") as name, _]:
+            return {"papercut": PaperCutSettings, "jobs": JobsSettings, "new_customers": NewCustomerSettings}[name]
+        case _:
+            return Settings
 
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 import time
 from collections.abc import Generator
 from datetime import datetime
@@ -28,6 +29,8 @@ SCHEMA_VERSION = 1
 WAIT_SECONDS = 60.0
 
 _LOCKED = "Could not set lock"
+_IN_PROCESS = threading.RLock()
+"""Threads take turns, too: connections of one process share one instance, whose settings can be locked only once."""
 _SQL_TYPES: dict[Any, str] = {
     pl.String: "VARCHAR", pl.Int64: "BIGINT", pl.Boolean: "BOOLEAN", pl.Date: "DATE",
     pl.Datetime: "TIMESTAMPTZ", pl.Decimal: "DECIMAL(18,6)",
@@ -79,13 +82,14 @@ class Warehouse:
             TransientError: another process held the file for too long.
             PermanentError: the file is damaged or of another version.
         """
-        fresh = not self.path.exists()
-        with contextlib.closing(self._open()) as con:
-            if fresh:
-                self.path.chmod(0o600)
-            _lock_down(con, self._folders)
-            _ensure_tables(con)
-            yield con
+        with _IN_PROCESS:
+            fresh = not self.path.exists()
+            with contextlib.closing(self._open()) as con:
+                if fresh:
+                    self.path.chmod(0o600)
+                _lock_down(con, self._folders)
+                _ensure_tables(con)
+                yield con
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[Connection, None, None]:

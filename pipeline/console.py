@@ -1,0 +1,252 @@
+"""What the command says: results as documents for programs, and the same as short sentences and tables for people.
+
+What belongs here: the shape of `--json` documents and their text. What does not: exit codes and arguments (`cli.py`).
+Documents go to standard output; signs of life go to standard error, so that a pipe holds nothing but results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import ledger, ownership
+from pipeline.domain import plan as user_plan
+from pipeline.domain.charges import RULES
+from pipeline.findings import counted
+
+if TYPE_CHECKING:
+    from pipeline.automation import Outcome
+    from pipeline.explain import Story
+    from pipeline.findings import Finding
+    from pipeline.resources import Bridge
+
+Document = dict[str, Any]
+
+PIPE_WIDTH = 200
+"""Columns where standard output is no terminal: wide enough that no reference or reason is cut."""
+
+STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+CHARGES = ("sale", "credit", "waive", "undo_sale", "undo_credit", "undo_waive")
+LEFT_OUT = "left_out_"
+
+
+def _out() -> Console:
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
+
+
+def document(content: Mapping[str, Any]) -> None:
+    """The one JSON document on standard output."""
+
+    def plain(value: object) -> object:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return dataclasses.asdict(value)
+        if isinstance(value, Decimal):
+            return f"{value.normalize():f}"  # a text, so that no reader makes a float of it
+        return value.isoformat() if isinstance(value, datetime) else str(value)
+
+    sys.stdout.write(json.dumps(content, default=plain, ensure_ascii=False, indent=2) + "\n")
+
+
+def busy(what: str) -> AbstractContextManager[object]:
+    """A sign of life on standard error while something runs."""
+    return Console(stderr=True, highlight=False).status(what)
+
+
+def lines(title: str, sentences: Sequence[str]) -> None:
+    """A title and sentences below it."""
+    out = _out()
+    out.print(title, style="bold", soft_wrap=True)
+    for sentence in sentences:
+        out.print(f"  {sentence}", soft_wrap=True)
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def result(bridge: Bridge, outcome: Outcome) -> Document:
+    """What a run of a site did, as a document; what became of charges is read from the ledger."""
+    with bridge.warehouse.connect() as con:
+        moved = ledger.moved_by(con, outcome.run_id)
+    users = outcome.metadata.get("papercut_user_sync", {})
+    decided, sent = outcome.metadata.get("print_charges", {}), outcome.metadata.get("nexudus_print_charges", {})
+    accounts = outcome.metadata.get("print_accounts", {})
+    return {
+        "ok": outcome.ok,
+        "stopped": outcome.stopped,
+        "run_id": outcome.run_id,
+        "dry_run": bool(users.get("dry_run") or sent.get("dry_run")),
+        "accounts": {
+            "print_users": accounts.get("users", 0),
+            "left_out": {
+                name.removeprefix(LEFT_OUT): count for name, count in accounts.items() if name.startswith(LEFT_OUT)
+            },
+        },
+        "users": {name: users[name] for name in ("done", "failed", "unknown", "held") if name in users},
+        "charges": {
+            "decided_cents": {kind: decided[f"{kind}_cents"] for kind in CHARGES if f"{kind}_cents" in decided},
+            "entered": sent.get("entered", 0),
+            "moved": moved.to_dicts(),
+            "waiting_to_mature": decided.get("waiting_to_mature", 0),
+            "unattributed_jobs": decided.get("unattributed_jobs", 0),
+            "credits_kept_on_ledger": sent.get("credits_kept_on_ledger", 0),
+        },
+        "failures": [
+            {"step": step, "kind": kind, "message": message} for step, (kind, message) in outcome.failures.items()
+        ],
+        "findings": outcome.findings,
+    }
+
+
+def results(sites: Mapping[str, Document]) -> None:
+    """What runs did, in sentences."""
+    for site, done in sites.items():
+        state = "done" if done["ok"] else "stopped by a safety gate" if done["stopped"] else "failed"
+        sentences = [] if done["dry_run"] else [_users(done["users"])]
+        sentences.append(_charges(done["charges"]))
+        if done["dry_run"]:
+            sentences.append("Dry run: nothing was written to Nexudus or PaperCut.")
+        lines(f"{site}: {state}", [*sentences, *_troubles(done)])
+
+
+def _users(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "Print users: nothing to change."
+    words = {"done": "changed", "failed": "failed", "unknown": "to be looked at again", "held": "held"}
+    return "Print users: " + ", ".join(f"{number} {words[name]}" for name, number in counts.items()) + "."
+
+
+def _charges(charges: Document) -> str:
+    said = [
+        f"{row['lines']} {row['kind'].replace('_', ' ')} {row['state']} ({row['cents']} cents)"
+        for row in charges["moved"]
+    ]
+    sentence = f"Charges: {', '.join(said) or 'none'}."
+    if charges["waiting_to_mature"]:
+        sentence += f" {charges['waiting_to_mature']} jobs wait to mature."
+    return sentence
+
+
+def _troubles(done: Document) -> list[str]:
+    failures = [f"Failed at {each['step']}: {each['message']}" for each in done["failures"]]
+    return failures + [f"Finding: {finding}" for finding in done["findings"]]
+
+
+# --- plans -----------------------------------------------------------------------------------------------------------
+
+
+def planned(bridge: Bridge, site: str, outcome: Outcome) -> Document:
+    """What a run of a site would do, as a document: the rows of the plan and of the charges, and the verdict."""
+    document = result(bridge, outcome)
+    document.pop("users")
+    if "user_sync_plan" not in outcome.metadata:
+        return {**document, "verdict": {"safe": False, "blocked": {}}, "counts": {}, "changes": [], "lines": []}
+    with bridge.warehouse.connect() as con:
+        owned = ownership.owned(con, site).height
+        removed = ownership.removed_since(con, site, bridge.clock())
+    changes = bridge.warehouse.read("user_sync_plan", site)
+    verdict = user_plan.verdict(changes, owned, removed)
+    shown = [name for name in changes.columns if not name.endswith("digest") and name not in {"site", "email_key"}]
+    return {
+        **document,
+        "verdict": {"safe": not verdict.blocked, "blocked": dict(verdict.blocked)},
+        "counts": dict(verdict.counts),
+        "changes": changes.select(shown).to_dicts(),
+        "lines": bridge.warehouse.read("print_charges", site).drop("site", "email_key").to_dicts(),
+    }
+
+
+def plans(sites: Mapping[str, Document]) -> None:
+    """What runs would do: the verdict, then two tables."""
+    out = _out()
+    for site, shown in sites.items():
+        blocked = list(shown["verdict"]["blocked"].values())
+        counts = ", ".join(f"{number} {action}" for action, number in shown["counts"].items() if number)
+        sentences = ["Nothing was written to Nexudus or PaperCut."]
+        if shown["counts"]:
+            sentences.append(f"Print users: {counts or 'nothing to change'}.")
+            sentences.append(f"Charges: {len(shown['lines'])} lines.")
+        verdict = "safe" if shown["verdict"]["safe"] else "would be stopped" if blocked else "no plan"
+        lines(f"{site}: {verdict}", [*blocked, *sentences, *_troubles(shown)])
+        if shown["changes"]:
+            out.print(_table(shown["changes"], ("action", "username", "new_username", "coworker_id", "changes",
+                                                "balance", "target", "reason")))  # fmt: skip
+        if shown["lines"]:
+            charges = [{**line, "why": line["reason"] or RULES[line["rule"]]} for line in shown["lines"]]
+            out.print(
+                _table(charges, ("ref", "kind", "state", "amount_cents", "job_id", "username", "coworker_id", "why"))
+            )
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+def report(site: str, month: str, form: str, outcome: Outcome) -> None:
+    """Where the files of a month in one format are, or why there are none."""
+    made = {name: value for metadata in outcome.metadata.values() for name, value in metadata.items()}
+    files = sorted(Path(made["folder"]).glob(f"*.{form}")) if "folder" in made else []
+    failures = [f"Failed at {step}: {message}" for step, (_, message) in outcome.failures.items()]
+    lines(f"{site}, {month}: {counted(len(files), 'file')}", [*map(str, files), *failures])
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """The findings of a look at the set-up, site by site, each with its remedy."""
+    out = _out()
+    for site in dict.fromkeys(finding.site for finding in found):
+        out.print(f"{site}", style="bold")
+        for finding in (each for each in found if each.site == site):
+            out.print(f"  {finding.status}  ", style=STYLES[finding.status], end="")
+            out.print(f"{finding.check:<9} {finding.seen}", soft_wrap=True)
+            if finding.remedy and finding.status != "pass":
+                out.print(f"                  {finding.remedy}", soft_wrap=True)
+    counts = {status: sum(each.status == status for each in found) for status in STYLES}
+    out.print(", ".join(f"{number} {status}" for status, number in counts.items()))
+
+
+def held(rows: Sequence[Document]) -> None:
+    """The charges that wait for a person."""
+    out = _out()
+    if not rows:
+        out.print("No charge waits for a person.")
+        return
+    out.print(_table(rows, ("ref", "site", "job_id", "coworker_id", "kind", "amount_cents", "reason")))
+    cents = sum(row["amount_cents"] for row in rows)
+    out.print(
+        f"{counted(len(rows), 'charge')}, {cents} cents."
+        " Next: `printbridge held retry|void|confirm REF --reason TEXT`.",
+        soft_wrap=True,
+    )
+
+
+def stories(told: Sequence[Story]) -> None:
+    """What is known of a person or a job."""
+    for story in told:
+        lines(story.title, story.sentences)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    shown = [name for name in columns if any(row.get(name) not in (None, "") for row in rows)]
+    for name in shown:
+        table.add_column(name, overflow="fold", justify="right" if name in {"amount_cents", "balance"} else "left",
+                         no_wrap=name in {"ref", "action", "kind"})  # fmt: skip
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in shown))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+    return text.replace("\n", " ")

@@ -15,6 +15,7 @@ hypothesis_settings.load_profile("ci")
 
 @pytest.fixture
 def folder() -> Generator[Path, None, None]:
-    """An empty folder that a database server under another user can reach."""
-    with tempfile.TemporaryDirectory(prefix="printbridge-") as path:
+    """An empty folder that a database server under another user can reach; in memory where the system offers it."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="printbridge-", dir=memory if memory.is_dir() else None) as path:
         yield Path(path)

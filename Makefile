@@ -1,0 +1,48 @@
+# Every target makes its own .venv first: a machine needs Python 3.11 or newer and make, nothing else.
+# Another Python: make test PYTHON=python3.12
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# No look-up of newer versions, and pyright runs on the Node of the lock, not on the system's.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check dev bench lock
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(READY)  ## a month of a coworking space with two sites, in the sandbox
+	$(BIN)/printbridge demo
+
+test: $(READY)  ## every test
+	$(BIN)/pytest
+
+check: $(READY)  ## lint, format, types, then every test, the definitions among them
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/pytest
+
+dev: $(READY)  ## Dagster's UI and the schedules on 127.0.0.1:3000, for bridge.toml
+	$(BIN)/printbridge dev
+
+bench: $(READY)  ## the benchmarks
+	$(BIN)/python -m benchmarks
+
+lock:  ## new exact versions in requirements.lock; needs uv
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --emit-build-options \
+	    --generate-hashes --no-strip-extras --no-annotate --custom-compile-command "make lock" --group dev \
+	    --output-file requirements.lock pyproject.toml
+
+# Nothing is fetched that the lock does not name with its hash; the project itself is built without fetching a builder.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "printbridge needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@

@@ -13,9 +13,8 @@ from pipeline.domain import schemas
 
 SITE = dg.StaticPartitionsDefinition(["site"])
 SITE_DAY = dg.MultiPartitionsDefinition({"site": SITE, "day": dg.DailyPartitionsDefinition("2026-01-01")})
-SITE_MONTH = dg.MultiPartitionsDefinition(
-    {"site": SITE, "month": dg.MonthlyPartitionsDefinition("2026-01", fmt="%Y-%m")}
-)
+MONTH = dg.MonthlyPartitionsDefinition("2026-01", fmt="%Y-%m")
+SITE_MONTH = dg.MultiPartitionsDefinition({"site": SITE, "month": MONTH})
 """Stand-ins: `pipeline.definitions` puts the sites of bridge.toml in their place."""
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.domain import schemas
 from pipeline.domain.reconcile import reconcile
 from pipeline.domain.references import references
-from pipeline.domain.report import monthly, safe_cells, to_csv
+from pipeline.domain.report import month_before, monthly, months_to_date, safe_cells, to_csv, together, year_to_date
 from tests.frames import LEDGER, customers, jobs, moment, rules, shuffled, table
 
 GOLDEN = Path(__file__).parent / "fixtures" / "report"
@@ -81,20 +81,21 @@ def november() -> dict[str, pl.DataFrame]:
 
 
 def sheets(frames: dict[str, pl.DataFrame] | None = None, **choices: Any) -> dict[str, pl.DataFrame]:
-    return monthly(*(frames or november()).values(), rules(**choices), "2026-11")
+    return monthly(*(frames or november()).values(), rules(**choices), "2026-11", "GBP")
 
 
-@pytest.mark.parametrize("name", SHEETS)
+@pytest.mark.parametrize("name", [*SHEETS, "year_to_date"])
 def test_a_small_month_is_the_same_bytes_as_ever(name: str) -> None:
     golden = GOLDEN / f"{name}.csv"
-    assert to_csv(sheets()[name]) == golden.read_bytes(), (
+    sheet = {**sheets(), "year_to_date": accounts()}[name]
+    assert to_csv(sheet) == golden.read_bytes(), (
         f"the sheet {name} has changed; if that is wanted, replace {golden.name} with the bytes of this test"
     )
 
 
 def test_the_sheets_and_nothing_else_are_golden() -> None:
     assert list(sheets()) == SHEETS
-    assert sorted(path.stem for path in GOLDEN.glob("*.csv")) == sorted(SHEETS)
+    assert sorted(path.stem for path in GOLDEN.glob("*.csv")) == sorted([*SHEETS, "year_to_date"])
 
 
 def test_row_order_does_not_matter() -> None:
@@ -131,14 +132,15 @@ def test_the_month_is_the_sites_own(timezone: str, expected: str) -> None:
 
 
 def test_times_are_the_sites_own() -> None:
-    printed = sheets(timezone="Asia/Kathmandu")["jobs"].filter(job_id="4")
-    assert printed["printed_at"].to_list() == ["2026-11-15 18:15"]
+    printed = sheets(timezone="Asia/Kathmandu")["jobs"].filter(job_id="4").select("printed_at")
+    assert to_csv(printed).decode("utf-8-sig").split() == ["printed_at", "2026-11-15", "18:15"]
 
 
-def test_major_units_stand_beside_cents() -> None:
-    shown = sheets()["jobs"].filter(pl.col("job_id").is_in(["2", "4"]))
-    assert shown.select("held_cents", "held").rows() == [(0, "0.00"), (1205, "12.05")]
-    assert shown.columns.index("held") == shown.columns.index("held_cents") + 1
+def test_major_units_stand_beside_cents_in_a_file() -> None:
+    frame = pl.DataFrame({"held_cents": [0, 1205, -7, -1205], "n": range(4)})
+    assert to_csv(frame).decode("utf-8-sig") == (
+        "held_cents,held,n\r\n0,0.00,0\r\n1205,12.05,1\r\n-7,-0.07,2\r\n-1205,-12.05,3\r\n"
+    )
 
 
 def test_an_empty_month_has_every_sheet() -> None:
@@ -147,16 +149,101 @@ def test_an_empty_month_has_every_sheet() -> None:
         "customers": schemas.empty("nexudus_customers"), "reconciliation": schemas.empty("reconciliation"),
     }  # fmt: skip
     empty = sheets(nothing)
-    assert {name: sheet.height for name, sheet in empty.items()} == dict.fromkeys(SHEETS, 0) | {"summary": 12}
+    assert {name: sheet.height for name, sheet in empty.items()} == dict.fromkeys(SHEETS, 0) | {"summary": 14}
     assert all(to_csv(sheet) for sheet in empty.values())
     assert {name: sheet.columns for name, sheet in empty.items()} == {
         name: sheet.columns for name, sheet in sheets().items()
     }
 
 
+def accounts(frames: dict[str, pl.DataFrame] | None = None, **choices: Any) -> pl.DataFrame:
+    tables = list((frames or november()).values())[:3]
+    return year_to_date(*tables, rules(**choices), "2026-11", "GBP")
+
+
+def test_accountants_get_what_stands_what_was_given_back_and_what_is_invoiced() -> None:
+    assert accounts().drop("full_name").rows() == [
+        ("london", "GBP", "2026-11", 1, 45, 255, 0, 250, "partly invoiced"),
+        ("london", "GBP", "2026-11", 4, 0, 0, 20, 0, "nothing to invoice"),
+        ("london", "GBP", "2026-11", 2, 45, 0, 0, 0, "nothing to invoice"),
+    ], "the held line of customer 3 is no charge yet, and the waived one of customer 4 none at all"
+
+
+def test_the_sheets_of_several_sites_stand_below_one_another() -> None:
+    leeds = {name: frame.with_columns(site=pl.lit("leeds")) if "site" in frame.columns else frame
+             for name, frame in november().items()}  # fmt: skip
+    both = together([sheets(), sheets(leeds, name="leeds")])
+    assert list(both) == SHEETS
+    for name, sheet in both.items():
+        assert sheet.height == 2 * sheets()[name].height, f"rows of a site are missing on {name}"
+        assert sheet.columns[:2] == ["site", "currency"]
+        assert sheet["site"].unique(maintain_order=True).to_list() == ["london", "leeds"]
+
+
+def test_months() -> None:
+    assert (month_before("2026-01"), month_before("2026-11")) == ("2025-12", "2026-10")
+    assert months_to_date("2026-03") == ["2026-01", "2026-02", "2026-03"]
+
+
 def test_a_month_that_is_none() -> None:
     with pytest.raises(ValueError, match="Invalid isoformat"):
         monthly(*november().values(), rules(), "November")
+
+
+# --- any month --------------------------------------------------------------------------------------------------------
+
+LINES = st.lists(
+    st.tuples(
+        st.integers(0, 40),  # job
+        st.sampled_from(["sale", "credit", "waive"]),
+        st.integers(0, 99_999),  # cents
+        st.integers(1, 4),  # customer
+        st.sampled_from(["priced", "sending", "confirmed", "invoiced", "held", "void", "unknown"]),
+        st.booleans(),  # undone
+    ),
+    max_size=40,
+    unique_by=lambda line: line[0],
+)
+
+
+def a_month(lines: list[tuple[Any, ...]]) -> dict[str, pl.DataFrame]:
+    """One job for each line, printed somewhere around November; a line that is undone has its reversal."""
+    body = [f"{job} 11-{1 + job % 28:02d}T12:{job:02d} {cents}" for job, _, cents, _, _, _ in lines]
+    logged = jobs("\n".join(["job_id printed_at cost", *body]))
+    rows = [f"{job} {kind} {cents} {customer} {state} -" for job, kind, cents, customer, state, _ in lines]
+    rows += [
+        f"{job} undo_{kind} {cents} {customer} confirmed R{job}{kind}"
+        for job, kind, cents, customer, state, undone in lines
+        if undone and state in {"confirmed", "invoiced"}
+    ]
+    told = table(
+        LEDGER, "\n".join(["job_id kind amount_cents coworker_id state undoes", *rows]),
+        site="london", revision=0, seq=0, rule="money", username="c1@example.com",
+        printed_at=moment("11-01T00:00"), ref=lambda row: f"R{row['job_id']}{row['kind']}",
+    )  # fmt: skip
+    people = customers("coworker_id team\n1 A\n2 A\n3 B\n4 -")
+    return {"jobs": logged, "ledger": told, "customers": people, "reconciliation": schemas.empty("reconciliation")}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(LINES)
+def test_every_total_is_the_ledgers_to_the_cent(lines: list[tuple[Any, ...]]) -> None:
+    standing = [line for line in lines if line[4] != "void" and not (line[5] and line[4] in {"confirmed", "invoiced"})]
+
+    def cents(kind: str) -> int:
+        return sum(line[2] for line in standing if line[1] == kind and line[4] != "held")
+
+    expected = {
+        "credits_cents": cents("credit"), "money_cents": cents("sale"), "waived_cents": cents("waive"),
+        "held_cents": sum(line[2] for line in standing if line[4] == "held"),
+    }  # fmt: skip
+    month = a_month(lines)
+    made = sheets(month)
+    for name in ("customers", "teams", "printers", "jobs"):
+        totals = made[name].select(pl.col(list(expected)).sum()).row(0, named=True)
+        assert totals == expected, f"the sheet {name} does not add up to the ledger"
+    booked = accounts(month).select(pl.col("credits_cents", "money_cents").sum()).row(0)
+    assert booked == (expected["credits_cents"], expected["money_cents"]), "the file for accountants does not add up"
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------

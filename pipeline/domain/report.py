@@ -1,15 +1,18 @@
 """The monthly print-charge report: what was printed and charged, as tidy sheets, and how a sheet becomes a safe file.
 
 What belongs here: which rows and sums stand on which sheet, the neutralising of cells, CSV. What does not: reading the
-warehouse, writing files, charts and pages (`assets/report.py`). The same rows give the same bytes, in any order.
+warehouse (`assets/report.py`), the figures of the page (`figures.py`), workbook and page (`pipeline.reports`). The same
+rows give the same bytes, in any order.
 
-Money stands twice: `x_cents` to calculate with, `x` in major units with two decimals to read. A month is the site's
-own, and a job stays in the month in which it was printed: a late refund changes that month's report.
+Money on a sheet is `x_cents`; in a file it stands again as `x`, in major units with two decimals. A month is the site's
+own, and a job stays in the month in which it was printed: a late refund changes that month's report. `printed_at` on a
+sheet is the time on the wall of the site, without a zone, because the cell of a spreadsheet has none.
 """
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -31,8 +34,9 @@ def monthly(  # noqa: PLR0917 - the tables that the report shows
     reconciliation: pl.DataFrame,
     rules: SiteRules,
     month: str,
+    currency: str | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """The sheets of one month of a site.
+    """The sheets of one month of a site; each begins with site and currency.
 
     Args:
         jobs: PaperCutPrintJobs, the latest revision of each job; other months do no harm.
@@ -41,6 +45,7 @@ def monthly(  # noqa: PLR0917 - the tables that the report shows
         reconciliation: Reconciliation of the days of the month.
         rules: the choices of the site.
         month: for example 2026-11, in the site's time zone.
+        currency: ISO code of the money of the site; None where nobody knows it.
 
     Returns:
         summary, customers, teams, printers, jobs, held_and_refunds, reconciliation; in this order.
@@ -48,16 +53,12 @@ def monthly(  # noqa: PLR0917 - the tables that the report shows
     Raises:
         ValueError: the month is not of the form 2026-11.
     """
-    first, last = month_days(month)
-    start, end = day_bounds(first, rules.timezone)[0], day_bounds(last, rules.timezone)[1]
-    printed = (pl.col("printed_at") >= start) & (pl.col("printed_at") < end)
-    printed_jobs = jobs.filter(printed, site=rules.name)
-    lines = ledger.filter(site=rules.name).join(printed_jobs.select("job_id"), on="job_id", how="semi")
-    days = reconciliation.filter(pl.col("day").is_between(first, last), site=rules.name)
+    printed_jobs, lines = _of_month(jobs, ledger, rules, month)
+    days = reconciliation.filter(pl.col("day").is_between(*month_days(month)), site=rules.name)
     people = customers.select("coworker_id", "full_name", "email", "team", "company")
     charged = _charged(printed_jobs, lines, people, rules)
     sheets = {
-        "summary": _summary(charged, lines, days, rules, month),
+        "summary": _summary(charged, lines, days, month),
         "customers": _customers(charged),
         "teams": _teams(charged),
         "printers": _printers(charged),
@@ -65,28 +66,95 @@ def monthly(  # noqa: PLR0917 - the tables that the report shows
         "held_and_refunds": _held_and_refunds(lines, people, rules),
         "reconciliation": _reconciliation(days),
     }
-    return {name: _with_amounts(sheet) for name, sheet in sheets.items()}
+    return {name: _placed(sheet, rules, currency) for name, sheet in sheets.items()}
+
+
+def year_to_date(  # noqa: PLR0917 - the tables that the report shows
+    jobs: pl.DataFrame,
+    ledger: pl.DataFrame,
+    customers: pl.DataFrame,
+    rules: SiteRules,
+    month: str,
+    currency: str | None = None,
+) -> pl.DataFrame:
+    """What accountants book for one month, one row per customer; the months of a year stand below one another.
+
+    Args:
+        jobs: as for `monthly`; only job_id, site and printed_at are needed.
+        ledger: as for `monthly`.
+        customers: as for `monthly`.
+        rules: the choices of the site.
+        month: for example 2026-11.
+        currency: as for `monthly`.
+
+    Returns:
+        site, currency, month, coworker_id, full_name, credits_cents and money_cents (what stands after refunds),
+        refunds_cents (what was given back), invoiced_cents (of the money), invoice_state; by name and customer.
+    """
+    _, lines = _of_month(jobs, ledger, rules, month)
+    standing = live(lines).filter(pl.col("state") != "held").select("ref", stands=True)
+    amount, stands = pl.col("amount_cents"), pl.col("stands").fill_null(value=False)
+    given_back = pl.col("kind").is_in(["undo_sale", "undo_credit"]) & (pl.col("state") != "void")
+    money, invoiced = pl.col("money_cents"), pl.col("invoiced_cents")
+    booked = (
+        lines.join(standing, on="ref", how="left")
+        .group_by("coworker_id")
+        .agg(
+            amount.filter(stands, kind="credit").sum().alias("credits_cents"),
+            amount.filter(stands, kind="sale").sum().alias("money_cents"),
+            amount.filter(given_back).sum().alias("refunds_cents"),
+            amount.filter(stands, kind="sale", state="invoiced").sum().alias("invoiced_cents"),
+        )
+        .filter(pl.any_horizontal(pl.col("^.*_cents$") > 0))
+        .join(customers.select("coworker_id", "full_name"), on="coworker_id", how="left")
+        .sort("full_name", "coworker_id", nulls_last=True)
+        .select(
+            pl.lit(month).alias("month"),
+            "coworker_id",
+            "full_name",
+            "credits_cents",
+            "money_cents",
+            "refunds_cents",
+            "invoiced_cents",
+            invoice_state=pl.when(money == 0).then(pl.lit("nothing to invoice"))
+            .when(invoiced == money).then(pl.lit("invoiced"))
+            .when(invoiced > 0).then(pl.lit("partly invoiced"))
+            .otherwise(pl.lit("not invoiced yet")),
+        )
+    )  # fmt: skip
+    return _placed(booked, rules, currency)
+
+
+def together(reports: Sequence[dict[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
+    """The sheets of several sites below one another, sheet by sheet."""
+    return {name: pl.concat(report[name] for report in reports) for name in reports[0]}
+
+
+def looks_like_formula(text: pl.Expr) -> pl.Expr:
+    """Whether a spreadsheet would run a text: it starts with = + - @ tab or a line break.
+
+    Also behind blanks or invisible characters, or as a full-width form. Null for null.
+    """
+    return text.str.normalize("NFKC").str.contains(_FORMULA)
 
 
 def safe_cells(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with an apostrophe before each text that a spreadsheet would run as a formula; other cells unchanged.
 
-    Such a text starts with = + - @ tab or a line break, perhaps behind blanks or invisible characters, or as a
-    full-width form. Numbers and dates are no text. Doing it twice changes nothing.
+    Numbers and dates are no text. Doing it twice changes nothing.
     """
     text = pl.selectors.string()
-    return frame.with_columns(
-        pl.when(text.str.normalize("NFKC").str.contains(_FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
-    )
+    return frame.with_columns(pl.when(looks_like_formula(text)).then(pl.lit("'") + text).otherwise(text).name.keep())
 
 
 def to_csv(frame: pl.DataFrame) -> bytes:
-    """A sheet as CSV (RFC 4180: commas, CRLF, quotes where needed), its cells safe.
+    """A sheet as CSV (RFC 4180: commas, CRLF, quotes where needed), its cells safe, its money also in major units.
 
     UTF-8 with a byte order mark: without it Excel reads names in other scripts as rubbish; other readers skip it
     (Python: `utf-8-sig`).
     """
-    return safe_cells(frame).write_csv(include_bom=True, line_terminator="\r\n").encode()
+    shown = _with_amounts(safe_cells(frame))
+    return shown.write_csv(include_bom=True, line_terminator="\r\n", datetime_format="%Y-%m-%d %H:%M").encode()
 
 
 # --- the sheets -------------------------------------------------------------------------------------------------------
@@ -96,6 +164,32 @@ def month_days(month: str) -> tuple[date, date]:
     """The first and the last day of a month."""
     first = date.fromisoformat(f"{month}-01")
     return first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def month_bounds(month: str, timezone: str) -> tuple[datetime, datetime]:
+    """The first moment of a site's month and of the next one, UTC."""
+    first, last = month_days(month)
+    return day_bounds(first, timezone)[0], day_bounds(last, timezone)[1]
+
+
+def month_before(month: str) -> str:
+    """The month before: 2026-01 -> 2025-12."""
+    return f"{month_days(month)[0] - timedelta(days=1):%Y-%m}"
+
+
+def months_to_date(month: str) -> list[str]:
+    """The months of its calendar year up to a month: 2026-03 -> 2026-01, 2026-02, 2026-03."""
+    year, number = month.split("-")
+    return [f"{year}-{each:02d}" for each in range(1, int(number) + 1)]
+
+
+def _of_month(
+    jobs: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules, month: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The jobs printed in a month, and their ledger lines."""
+    start, end = month_bounds(month, rules.timezone)
+    printed = jobs.filter((pl.col("printed_at") >= start) & (pl.col("printed_at") < end), site=rules.name)
+    return printed, ledger.filter(site=rules.name).join(printed.select("job_id"), on="job_id", how="semi")
 
 
 def _charged(jobs: pl.DataFrame, lines: pl.DataFrame, people: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
@@ -146,9 +240,9 @@ def _customers(charged: pl.DataFrame) -> pl.DataFrame:
 def _teams(charged: pl.DataFrame) -> pl.DataFrame:
     return (
         charged.filter("charged")
-        .group_by("team")
+        .group_by(team_or_company=pl.coalesce("team", "company"))
         .agg(pl.col("coworker_id").n_unique().cast(pl.Int64).alias("customers"), *_sums())
-        .sort("team", nulls_last=True)
+        .sort("team_or_company", nulls_last=True)
     )
 
 
@@ -223,9 +317,7 @@ def _reconciliation(days: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _summary(
-    charged: pl.DataFrame, lines: pl.DataFrame, days: pl.DataFrame, rules: SiteRules, month: str
-) -> pl.DataFrame:
+def _summary(charged: pl.DataFrame, lines: pl.DataFrame, days: pl.DataFrame, month: str) -> pl.DataFrame:
     """One row per figure: how many jobs (or rows) and how much money."""
     paid = {
         f"{name}_cents": label
@@ -233,12 +325,15 @@ def _summary(
             _MEANS, ("paid with credits", "charged as money", "waived", "held for a person"), strict=True
         )
     }
+    chargeable = charged.filter("chargeable")
     reversed_lines = lines.filter(pl.col("undoes").is_not_null(), pl.col("state") != "void")
     figures: list[tuple[str, int, int | None]] = [
         ("jobs logged", charged.height, None),
-        ("pages of chargeable jobs", _total(charged.filter("chargeable"), "pages"), None),
-        ("colour pages of chargeable jobs", _total(charged.filter("chargeable"), "color_pages"), None),
-        ("chargeable in PaperCut", charged.filter("chargeable").height, _total(charged, "papercut_cents")),
+        ("pages of chargeable jobs", _total(chargeable, "pages"), None),
+        ("colour pages of chargeable jobs", _total(chargeable, "color_pages"), None),
+        ("duplex pages of chargeable jobs", _total(chargeable.filter("duplex"), "pages"), None),
+        ("customers charged", charged.filter("charged")["coworker_id"].drop_nulls().n_unique(), None),
+        ("chargeable in PaperCut", chargeable.height, _total(charged, "papercut_cents")),
         *((label, charged.filter(pl.col(name) > 0).height, _total(charged, name)) for name, label in paid.items()),
         ("not charged", charged.filter(pl.col("not_charged_cents") > 0).height, _total(charged, "not_charged_cents")),
         ("reversed", reversed_lines.height, _total(reversed_lines, "amount_cents")),
@@ -248,7 +343,7 @@ def _summary(
     frame = pl.DataFrame(
         figures, schema={"figure": pl.String, "number": pl.Int64, "amount_cents": pl.Int64}, orient="row"
     )
-    return frame.select(pl.lit(rules.name).alias("site"), pl.lit(month).alias("month"), pl.all())
+    return frame.select(pl.lit(month).alias("month"), pl.all())
 
 
 def _total(frame: pl.DataFrame, column: str) -> int:
@@ -256,7 +351,12 @@ def _total(frame: pl.DataFrame, column: str) -> int:
 
 
 def _local(column: str, rules: SiteRules) -> pl.Expr:
-    return pl.col(column).dt.convert_time_zone(rules.timezone).dt.strftime("%Y-%m-%d %H:%M")
+    return pl.col(column).dt.convert_time_zone(rules.timezone).dt.replace_time_zone(None)
+
+
+def _placed(sheet: pl.DataFrame, rules: SiteRules, currency: str | None) -> pl.DataFrame:
+    """The sheet with site and currency before its columns."""
+    return sheet.select(pl.lit(rules.name).alias("site"), pl.lit(currency, pl.String).alias("currency"), pl.all())
 
 
 def _with_amounts(sheet: pl.DataFrame) -> pl.DataFrame:

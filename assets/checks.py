@@ -86,7 +86,7 @@ def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
     counts = found.group_by("why").agg(n=pl.len(), cost=pl.col("cost").sum()).sort("why")
     rows = [f"{row['n']} jobs, {row['cost']:.2f} credits: {row['why']}" for row in counts.iter_rows(named=True)]
     rows += [f"job {row['job_id']} at {row['printer']}" for row in found.head(SHOWN).iter_rows(named=True)]
-    remedy = " Nobody is charged for them; if a customer printed them, `printbridge adopt` takes the user over."
+    remedy = " Nobody is charged for them; if a customer printed them, charge them by hand in Nexudus."
     return not rows, _listed("jobs without an owner", rows) + (remedy if rows else ""), WARN
 
 
@@ -162,10 +162,10 @@ def _stage(name: str, questions: dict[tuple[str, str], Question]) -> dg.AssetChe
     ) -> Iterator[dg.AssetCheckResult]:
         tags = context.run.tags
         site = tags.get("dagster/partition/site") or tags.get("dagster/partition") or next(iter(bridge.settings.sites))
-        for key in sorted(context.selected_asset_check_keys, key=str):
-            asset = key.asset_key.to_user_string()
-            with bridge.warehouse.connect() as con:
-                passed, text, severity = questions[asset, key.name](bridge, con, site)
+        keys = sorted(context.selected_asset_check_keys, key=str)
+        with bridge.warehouse.connect() as con:
+            answers = [questions[key.asset_key.to_user_string(), key.name](bridge, con, site) for key in keys]
+        for key, (passed, text, severity) in zip(keys, answers, strict=True):
             yield dg.AssetCheckResult(
                 passed=passed, asset_key=key.asset_key, check_name=key.name, severity=severity,
                 description=f"{site}: {text}",

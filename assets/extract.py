@@ -15,7 +15,7 @@ import dagster as dg
 import polars as pl
 
 from assets.tables import SITE, described, stored
-from pipeline import warehouse
+from pipeline import ownership, warehouse
 from pipeline.clients.nexudus import moment
 from pipeline.domain import schemas
 from pipeline.domain.jobs import revised
@@ -55,6 +55,7 @@ class Listing:
     needs: tuple[str, ...]
     filters: list[dict[str, int]]
     parse: Callable[[list[Record], datetime], pl.DataFrame]
+    may_be_empty: bool = False
 
     @property
     def complete_at(self) -> str:
@@ -77,6 +78,7 @@ def credit_listing(bridge: Bridge) -> Listing:
         "coworkerextraservices", "CoworkerExtraService", "nexudus_credits", "credit_id", CREDIT_FIELDS,
         [{"CoworkerExtraService_ExtraService": credit_id} for credit_id in ids],
         lambda records, at: credits_of(records, moment, at).filter(pl.col("extra_service_id").is_in(ids)),
+        may_be_empty=True,
     )  # fmt: skip
 
 
@@ -108,6 +110,8 @@ def nexudus_credits(bridge: dg.ResourceParam[Bridge]) -> dg.MaterializeResult[An
 def papercut_users(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Bridge]) -> dg.MaterializeResult[Any]:
     """PaperCut's users with flags and balances, read before the jobs: a print in between can only under-grant."""
     site = context.partition_key
+    with bridge.warehouse.transaction() as con:
+        warehouse.set_bookmark(con, site, "started_at", context.run.run_id, bridge.clock())
     users = _observe(bridge, site)
     if not users.height:
         raise UnsafeError(
@@ -115,8 +119,8 @@ def papercut_users(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[B
             "an empty list is never believed: check the database or the token's rights, then run the site again",
         )
     with bridge.warehouse.transaction() as con:
+        _refuse_foreign_users(con, site, users)
         warehouse.replace(con, "papercut_users", schemas.checked("papercut_users", users), site)
-        warehouse.set_bookmark(con, site, "started_at", context.run.run_id, bridge.clock())
     return stored(users, restricted=int(users["restricted"].sum()), marked=int(users["marked"].sum()))
 
 
@@ -148,11 +152,23 @@ def papercut_print_jobs(
     )
 
 
+def _refuse_foreign_users(con: Connection, site: str, users: pl.DataFrame) -> None:
+    """A warehouse that never owned a user must not meet users with its mark: their jobs would be nobody's."""
+    marked = users.filter("marked").height
+    if marked and not ownership.names(con, site).height:
+        raise UnsafeError(
+            f"{marked} PaperCut users of site {site} carry our mark, but this warehouse never owned a user: it is not"
+            " the one that made them",
+            f"restore the newest backup, or run `printbridge recover --site {site}`; nothing was changed",
+        )
+
+
 def _read(bridge: Bridge, listing: Listing) -> dg.MaterializeResult[Any]:
     """Read a Nexudus list, whole or what changed, and store it whole."""
     now = bridge.clock()
-    before = bridge.warehouse.read(listing.table)
-    complete_at = bridge.warehouse.bookmark("*", listing.complete_at)
+    with bridge.warehouse.connect() as con:
+        before = warehouse.read(con, listing.table)
+        complete_at = warehouse.bookmark(con, "*", listing.complete_at)
     due = complete_at is None or now - datetime.fromisoformat(complete_at) >= timedelta(
         minutes=bridge.settings.complete_read_minutes
     )
@@ -164,7 +180,7 @@ def _read(bridge: Bridge, listing: Listing) -> dg.MaterializeResult[Any]:
             how = f"complete: Nexudus counts {total}, the changes led to {frame.height}"
     if how != "changes":
         frame = _complete(bridge, listing, now)
-        if before.height and not frame.height:
+        if before.height and not frame.height and not listing.may_be_empty:
             raise UnsafeError(
                 f"Nexudus listed no {listing.entity}, {before.height} were there before",
                 "an empty list is never believed: check the roles of the API user, then run again",

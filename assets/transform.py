@@ -117,9 +117,11 @@ def user_sync_plan(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[B
         ownership.record(con, site, events, now)
         warehouse.replace(con, "user_sync_plan", schemas.checked("user_sync_plan", frame), site)
     verdict = plan.verdict(frame, owned.height, removed)
+    # Without names: they are e-mails, and Dagster keeps what it shows.
+    nameless = frame.with_columns(username=pl.lit(""), new_username=pl.lit(None, pl.String))
     return stored(
         frame,
-        plan=dg.MetadataValue.md(plan.markdown(frame, verdict)),
+        plan=dg.MetadataValue.md(plan.markdown(nameless, verdict)),
         plan_id=plan.plan_id(frame),
         verdict="; ".join(verdict.blocked.values()) or "safe",
         **{f"{action}s": count for action, count in verdict.counts.items()},

@@ -41,7 +41,7 @@ TRANSITIONS: dict[str | None, dict[str, str]] = {
     },
     "unknown": {
         "confirmed": "looked up after the settle time and found",
-        "priced": "looked up after the settle time, twice, and absent",
+        "priced": "looked up after the settle time, and absent",
         "held": "looked up and contradictory, or unknown for too long",
     },
     "confirmed": {
@@ -207,11 +207,18 @@ def history(con: Connection, ref: str) -> pl.DataFrame:
     return query(con, "SELECT * FROM charge_event WHERE ref = $ref ORDER BY n", ref=ref)
 
 
+def unanswered_credits(con: Connection) -> list[int]:
+    """The credits, of all sites, for which a write has no known outcome: nothing else is written to them."""
+    open_ = query(con, LINES + " WHERE c.credit_id IS NOT NULL AND e.state IN ('sending', 'unknown')")
+    return open_["credit_id"].unique().to_list()
+
+
 def open_uses(con: Connection, grants: pl.DataFrame) -> pl.DataFrame:
     """Credit use in the ledger, of all sites, that an extract of the credits does not contain yet.
 
     A use counts as contained once Nexudus confirmed it and the credit's row was changed no earlier and read no earlier
-    than that (the server's time against the server's, ours against ours, so that a lagging list is not believed).
+    than that (the server's time against the server's, ours against ours, so that a lagging list is not believed). What
+    reverses a void use gives nothing back. A line that a person confirmed has words for a detail, not an answer.
 
     Args:
         con: an open connection.
@@ -226,18 +233,22 @@ def open_uses(con: Connection, grants: pl.DataFrame) -> pl.DataFrame:
             con,
             f"""
             WITH line AS (SELECT * FROM ({LINES}) WHERE kind IN ('credit', 'undo_credit')),
+            told AS (
+                SELECT l.*, used.state AS used_state, CASE WHEN json_valid(l.detail) THEN l.detail END AS answer
+                FROM line l LEFT JOIN line used ON used.ref = l.undoes
+            ),
             counted AS (
                 SELECT credit_id, kind, amount_cents,
                     CASE WHEN state IN ('void', 'held') THEN false
-                         WHEN kind = 'undo_credit' AND state <> 'confirmed' THEN false
+                         WHEN kind = 'undo_credit' AND (state <> 'confirmed' OR used_state = 'void') THEN false
                          WHEN state IN ('priced', 'sending', 'unknown') THEN true
-                         WHEN json_extract_string(detail, '$.mode') = 'ledger' THEN true
+                         WHEN json_extract_string(answer, '$.mode') = 'ledger' THEN true
                          ELSE NOT coalesce(
                             date_trunc('second', updated_on) >= date_trunc('second',
-                                CAST(json_extract_string(detail, '$.updated_on') AS TIMESTAMPTZ))
+                                CAST(json_extract_string(answer, '$.updated_on') AS TIMESTAMPTZ))
                             AND read_at >= happened_at, true)
                     END AS is_open
-                FROM line LEFT JOIN extract USING (credit_id)
+                FROM told LEFT JOIN extract USING (credit_id)
             )
             SELECT credit_id, CAST(sum(CASE WHEN kind = 'credit' THEN amount_cents ELSE -amount_cents END) AS BIGINT)
                 AS open_cents
@@ -286,6 +297,17 @@ def line(con: Connection, ref: str) -> dict[str, Any]:
     return found.row(0, named=True)
 
 
+def moved_by(con: Connection, run_id: str) -> pl.DataFrame:
+    """Where a run left the lines that it moved: kind, state, lines (how many), cents."""
+    return query(
+        con,
+        "WITH moved AS (SELECT ref, arg_max(state, n) AS state FROM charge_event WHERE run_id = $run_id GROUP BY ref)"
+        " SELECT kind, state, count(*) AS lines, CAST(sum(amount_cents) AS BIGINT) AS cents"
+        " FROM moved JOIN charge USING (ref) GROUP BY kind, state ORDER BY kind, state",
+        run_id=run_id,
+    )
+
+
 def has_sent(con: Connection, site: str) -> bool:
     """Whether any sale of the site ever left this ledger or was taken over into it."""
     row = con.execute(
@@ -294,6 +316,16 @@ def has_sent(con: Connection, site: str) -> bool:
         {"site": site},
     ).fetchone()
     return bool(row and row[0])
+
+
+def never_sent(con: Connection, refs: list[str]) -> list[str]:
+    """Of some references that Nexudus shows, those that this ledger does not know or knows nothing done for."""
+    sent = query(
+        con,
+        "SELECT DISTINCT ref FROM charge_event WHERE list_contains($refs, ref) AND state NOT IN ('priced', 'void')",
+        refs=refs,
+    )
+    return sorted(set(refs) - set(sent["ref"]))
 
 
 def cancel_unsent(con: Connection, site: str, mover: Mover) -> int:

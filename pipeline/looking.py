@@ -35,9 +35,10 @@ class Newest:
         return f"{self.total} {self.updated_on:%Y-%m-%dT%H:%M:%S}" if self.updated_on else f"{self.total}"
 
 
-def seen(con: Connection, site: str) -> str:
-    """What a run that has just finished saw: the state of the lists it worked from, and what will fall due when."""
+def seen(con: Connection, site: str, mode: str) -> str:
+    """What a run that has just finished saw: the state of the lists it worked from, and the mode it ran in."""
     memory: dict[str, Any] = {
+        "mode": mode,
         CUSTOMERS: _stored(con, "nexudus_customers").as_text(),
         CREDITS: _stored(con, "nexudus_credits").as_text(),
         "jobs": warehouse.bookmark(con, site, "jobs_cursor"),
@@ -55,12 +56,11 @@ def due(con: Connection, site: str, *, settle: timedelta, complete: timedelta, n
         complete: how often Nexudus is read whole.
         now: the current time, UTC.
     """
-    finished = _written(con, site, "seen")
+    finished, started = _written(con, site, "seen"), _written(con, site, "started_at")
+    if started and (finished is None or started > finished):
+        return UNFINISHED
     if finished is None:
         return "first run"
-    started = _written(con, site, "started_at")
-    if started and started > finished:
-        return UNFINISHED
     read = _written(con, "*", "nexudus_customers.complete_at")
     if read is None or now - read >= complete:
         return "a complete read of Nexudus is due"
@@ -77,10 +77,14 @@ def due(con: Connection, site: str, *, settle: timedelta, complete: timedelta, n
 UNFINISHED = "the last run did not finish"
 
 _OPEN_LINES = """
-SELECT count(*) AS n FROM charge JOIN
-    (SELECT ref, arg_max(state, n) AS state, max(happened_at) AS moved FROM charge_event GROUP BY ref) USING (ref)
-WHERE site = $site AND (state = 'priced' OR (state IN ('unknown', 'sending') AND moved <= $settled))
+WITH last AS (SELECT ref, arg_max(state, n) AS state, max(happened_at) AS moved FROM charge_event GROUP BY ref),
+line AS (SELECT * FROM charge JOIN last USING (ref) WHERE site = $site)
+SELECT count(*) AS n FROM line LEFT JOIN line AS undone ON undone.ref = line.undoes
+WHERE (line.state IN ('unknown', 'sending') AND line.moved <= $settled)
+    OR (line.state = 'priced' AND coalesce(undone.state, '') NOT IN ('held', 'unknown', 'sending'))
 """
+"""A reversal waits for its line: for a person where that is held, for the look-up where it is unknown."""
+
 _VALIDITY = """
 SELECT count(*) AS n FROM nexudus_credits
 WHERE (expires_at > $finished AND expires_at <= $now) OR (valid_from > $finished AND valid_from <= $now)

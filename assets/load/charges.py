@@ -10,11 +10,12 @@ import polars as pl
 
 from assets.load.credits import settle_credits
 from assets.load.effect import is_dry
-from assets.load.sales import settle_sales
+from assets.load.sales import Sold, listed_sales, settle_sales
 from assets.tables import SITE, described, stored
 from assets.transform import print_charges
 from pipeline import ledger, safety, warehouse
-from pipeline.errors import TransientError
+from pipeline.domain.references import site_code
+from pipeline.errors import TransientError, UnsafeError
 from pipeline.resources import Bridge
 
 
@@ -49,19 +50,47 @@ def carry_out(bridge: Bridge, site: str, run_id: str) -> dict[str, int]:
     Raises:
         BridgeError: any of its kinds; what was done before stands in the ledger.
     """
-    planned = bridge.warehouse.read("print_charges", site)
-    with bridge.warehouse.transaction() as con:
+    with bridge.warehouse.connect() as con:
         safety.refuse_if_stopped(con, site, "charges")
+        planned = warehouse.read(con, "print_charges", site)
+    sold = listed_sales(bridge, site, planned)
+    with bridge.warehouse.transaction() as con:
         mover = bridge.mover(run_id, "dispatcher")
         interrupted = ledger.orphans(con, site, mover)
+        _refuse_older_ledger(con, bridge, site, planned, sold)
         _refuse_overdraw(con, site, planned)
         entered = ledger.enter(con, planned, mover)
-        ledger.cancel_unsent(con, site, mover)
-    settle_sales(bridge, site, run_id)
+    settle_sales(bridge, site, run_id, sold)
     kept = settle_credits(bridge, site, run_id)
     with bridge.warehouse.connect() as con:
         states = ledger.states_of(ledger.lines(con, site, planned))
     return {"entered": entered, "interrupted": interrupted, "kept_on_ledger": kept, **states}
+
+
+def _refuse_older_ledger(
+    con: warehouse.Connection, bridge: Bridge, site: str, planned: pl.DataFrame, sold: Sold | None
+) -> None:
+    """What Nexudus shows must have come from this ledger: one that is lost or older would charge the same jobs again.
+
+    A sale that the plan would make again is no contradiction: it is adopted before anything is sent.
+    """
+    codes = {site_code(each): each for each in bridge.settings.sites}
+    uses = warehouse.query(con, "SELECT credit_id, last_use AS ref FROM nexudus_credits WHERE last_use IS NOT NULL")
+    uses = uses.filter(pl.col("ref").str.slice(3, 3).is_in(list(codes)))
+    unsent = uses.filter(pl.col("ref").is_in(ledger.never_sent(con, uses["ref"].to_list())))
+    seen = [f"credit {row['credit_id']} was last used under {row['ref']}" for row in unsent.to_dicts()]
+    if sold:
+        ours = sold.sales.filter(pl.col("ref").str.slice(3, 3) == site_code(site))
+        known = ledger.lines_of(con, site, planned, ours)["ref"].to_list() + planned["ref"].to_list()
+        strange = ours.filter(~pl.col("ref").is_in(known)) if ledger.has_sent(con, site) else ours
+        seen += [f"sale {row['remote_id']} was made under {row['ref']}" for row in strange.to_dicts()]
+    if seen and (sold or planned.height):
+        sites = sorted({codes.get(ref[3:6], site) for ref in unsent["ref"]} or {site})
+        raise UnsafeError(
+            f"This is not the warehouse that charged before at site {site}: {seen[0]}, which its ledger never sent"
+            f" ({len(seen)} such traces in Nexudus)",
+            f"restore the newest backup, or run `printbridge recover --site {sites[0]}`; nothing was charged",
+        )
 
 
 def _refuse_overdraw(con: warehouse.Connection, site: str, planned: pl.DataFrame) -> None:

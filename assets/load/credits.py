@@ -9,7 +9,7 @@ the credit's Notes in the same PUT, and both are read back. If Nexudus ignored t
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -17,14 +17,18 @@ from typing import Any
 
 import polars as pl
 
-from assets.load.effect import Answer, attempt, store
+from assets.load.effect import Answer, after_write, attempt, store
 from pipeline import ledger
 from pipeline.clients.nexudus import moment, replacement
 from pipeline.domain.references import PATTERN, found_in
 from pipeline.errors import MissingError, UnsafeError
-from pipeline.resources import Bridge, in_parallel
+from pipeline.resources import Bridge, in_parallel, site_lock
 
 ENTITY = "coworkerextraservices"
+ACCOUNT = "_credits"
+"""The name of the lock on the credits of the account; no site can have it."""
+
+_ON_LEDGER = pl.col("used_detail").str.contains('"mode": "ledger"', literal=True).fill_null(value=False)
 
 Record = dict[str, Any]
 
@@ -49,24 +53,35 @@ def settle_credits(bridge: Bridge, site: str, run_id: str) -> int:
     Returns:
         How many lines stay on the ledger because Nexudus ignored the change.
     """
+    lines = _lines(bridge, site)
+    if not lines.height:
+        return 0
+    silent = lines.filter((pl.col("used_state") == "void") | ((pl.col("used_state") == "confirmed") & _ON_LEDGER))
+    store(bridge, run_id, [_on_ledger(ref) for ref in silent["ref"]])
+    ready = pl.col("undoes").is_null() | ((pl.col("used_state") == "confirmed") & ~_ON_LEDGER)
+    if bridge.settings.site(site).credit_writeback == "ledger":
+        kept = lines.filter(ready, pl.col("state") == "priced")["ref"]
+        store(bridge, run_id, [_on_ledger(ref) for ref in kept])
+        return kept.len()
+    # Sites share credits, and a write replaces the whole record: one site at a time.
+    with site_lock(bridge.home.locks, ACCOUNT):
+        settled = bridge.clock() - timedelta(minutes=bridge.settings.site(site).settle_minutes)
+        unknown = lines.filter(ready, pl.col("state") == "unknown", pl.col("happened_at") <= settled)
+        for (credit_id,), group in unknown.group_by("credit_id", maintain_order=True):
+            _resolve(bridge, run_id, int(str(credit_id)), sorted(group["ref"]))
+        with bridge.warehouse.connect() as con:
+            waiting = ledger.unanswered_credits(con)
+        before = unknown["credit_id"].to_list()
+        priced = lines.filter(ready, pl.col("state") == "priced", ~pl.col("credit_id").is_in(waiting + before))
+        return sum(in_parallel(partial(_write_back, bridge, site, run_id), _uses(priced)))
+
+
+def _lines(bridge: Bridge, site: str) -> pl.DataFrame:
+    """The credit lines that are to be written or looked up, with the state and detail of those that they undo."""
     with bridge.warehouse.connect() as con:
         lines = ledger.lines_in(con, site, "priced", "unknown").filter(pl.col("kind").is_in(["credit", "undo_credit"]))
         used = ledger.lines(con, site, lines).select(undoes="ref", used_state="state", used_detail="detail")
-    lines = lines.join(used, on="undoes", how="left")
-    on_ledger = pl.col("used_detail").str.contains('"mode": "ledger"', literal=True).fill_null(value=False)
-    ready = lines.filter(pl.col("undoes").is_null() | ((pl.col("used_state") == "confirmed") & ~on_ledger))
-    settled = bridge.clock() - timedelta(minutes=bridge.settings.site(site).settle_minutes)
-    unknown = ready.filter((pl.col("state") == "unknown") & (pl.col("happened_at") <= settled))
-    for (credit_id,), group in unknown.group_by("credit_id", maintain_order=True):
-        _resolve(bridge, run_id, int(str(credit_id)), sorted(group["ref"]))
-    waiting = ready.filter(pl.col("state") == "unknown")["credit_id"].to_list()
-    priced = ready.filter((pl.col("state") == "priced") & ~pl.col("credit_id").is_in(waiting))
-    silent = lines.filter((pl.col("used_state") == "void") | ((pl.col("used_state") == "confirmed") & on_ledger))
-    store(bridge, run_id, [_on_ledger(ref) for ref in silent["ref"]])
-    if bridge.settings.site(site).credit_writeback == "ledger":
-        store(bridge, run_id, [_on_ledger(ref) for ref in priced["ref"]])
-        return priced.height
-    return sum(in_parallel(partial(_write_back, bridge, site, run_id), _uses(priced)))
+    return lines.join(used, on="undoes", how="left")
 
 
 def _uses(priced: pl.DataFrame) -> list[Use]:
@@ -84,6 +99,9 @@ def _write_back(bridge: Bridge, site: str, run_id: str, use: Use) -> int:
         store(bridge, run_id, [Answer(ref, "held", None, reason) for ref in use.refs])
         return 0
     _refuse_unknown_marker(bridge, site, before)
+    if found_in(before.get("Notes")) in use.refs:
+        store(bridge, run_id, _written_before(use, before))
+        return 0
     after = int(before["RemainingUses"]) + use.delta
     if after < 0:
         reason = (
@@ -99,15 +117,37 @@ def _write_back(bridge: Bridge, site: str, run_id: str, use: Use) -> int:
         moves = ledger.moves_of([(ref, None, detail) for ref in use.refs])
         ledger.move(con, moves, "sending", bridge.mover(run_id, "dispatcher"))
     write = _recreated if recreate else _put
-    answer = attempt(use.marker, lambda: write(bridge, use, before, after))
+    answer = attempt(use.marker, lambda: _unless_changed(bridge, before, lambda: write(bridge, use, before, after)))
     store(bridge, run_id, [answer._replace(ref=ref) for ref in use.refs])
     return len(use.refs) if _mode(answer.detail) == "ledger" else 0
+
+
+def _written_before(use: Use, credit: Mapping[str, Any]) -> list[Answer]:
+    """The credit already names one of these lines: that one is done; what was written with it cannot be known."""
+    marker = found_in(credit.get("Notes"))
+    reason = (
+        f"credit {use.credit_id} was written to under {marker}, perhaps with this line, before this ledger knew."
+        " What to do: compare its history in Nexudus, then `printbridge held confirm`, or take the reference out of its"
+        " Notes and run `printbridge held retry`"
+    )
+    done = json.dumps({"mode": "nexudus", "updated_on": _stamp(credit)})
+    return [
+        Answer(ref, "confirmed", use.credit_id, done) if ref == marker else Answer(ref, "held", None, reason)
+        for ref in use.refs
+    ]
+
+
+def _unless_changed(bridge: Bridge, before: Record, write: Callable[[], Answer]) -> Answer:
+    """Write only if the credit is still as it was read: an edit of an administrator in between is not overwritten."""
+    if replacement(bridge.nexudus.record(ENTITY, before["Id"])) == replacement(before):
+        return write()
+    return Answer("", "priced", None, "the credit was changed in Nexudus at this moment; the next run reads it again")
 
 
 def _put(bridge: Bridge, use: Use, before: Mapping[str, Any], after: int) -> Answer:
     body = {**replacement(before), "RemainingUses": after, "Notes": _marked(before.get("Notes"), use.marker)}
     bridge.nexudus.update(ENTITY, body)
-    return _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id))
+    return after_write(lambda: _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id)))
 
 
 def _proved(marker: str, before: Mapping[str, Any], after: int, now: Mapping[str, Any]) -> Answer:
@@ -132,7 +172,7 @@ def _recreated(bridge: Bridge, use: Use, before: Mapping[str, Any], after: int) 
         "Notes": _marked(before.get("Notes"), use.marker),
     }  # fmt: skip
     made = bridge.nexudus.create(ENTITY, body)["Id"] if after > 0 else None
-    bridge.nexudus.delete(ENTITY, use.credit_id)
+    after_write(lambda: bridge.nexudus.delete(ENTITY, use.credit_id))
     return Answer(use.marker, "confirmed", made, json.dumps({"mode": "nexudus", "updated_on": _stamp(before)}))
 
 

@@ -5,7 +5,7 @@ not: the effects themselves.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import dagster as dg
 
@@ -19,6 +19,8 @@ from pipeline.errors import (
     UnknownOutcomeError,
 )
 from pipeline.resources import Bridge
+
+T = TypeVar("T")
 
 DRY_RUN_TAG = "printbridge/dry_run"
 
@@ -52,6 +54,18 @@ def attempt(ref: str, effect: Callable[[], Answer]) -> Answer:
         return Answer(ref, "unknown", None, str(error))
     except (TransientError, PermanentError) as error:
         return Answer(ref, "priced", None, str(error), error)
+
+
+def after_write(call: Callable[[], T]) -> T:
+    """What follows a write that was done: a call that fails here leaves the outcome unknown, not undone.
+
+    Raises:
+        UnknownOutcomeError: in place of every other error of `call`.
+    """
+    try:
+        return call()
+    except BridgeError as error:
+        raise UnknownOutcomeError(f"{error.tried}, after the write before it was done", error.remedy) from error
 
 
 def store(bridge: Bridge, run_id: str, answers: Sequence[Answer]) -> None:

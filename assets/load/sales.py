@@ -3,18 +3,18 @@
 What belongs here: the calls on coworkerproducts and the ledger moves around them. What does not: prices and payers.
 """
 
+import re
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from assets.load.effect import Answer, attempt, store
-from pipeline import ledger
+from pipeline import ledger, warehouse
 from pipeline.domain import records
 from pipeline.domain.lookup import compared
-from pipeline.domain.references import site_code
-from pipeline.errors import ConfigError, MissingError, TransientError, UnsafeError
+from pipeline.errors import ConfigError, MissingError, TransientError
 from pipeline.resources import Bridge, in_parallel
 
 CHUNK = 200
@@ -27,33 +27,78 @@ CREATED_MARGIN = timedelta(hours=24)
 Line = dict[str, Any]
 
 
-def settle_sales(bridge: Bridge, site: str, run_id: str) -> None:
-    """Look up what is unknown, adopt what is there already, send what is not, undo what must go."""
+class Sold(NamedTuple):
+    """The sales that Nexudus holds: made since `since`, all that existed at `at`."""
+
+    sales: pl.DataFrame
+    since: datetime
+    at: datetime
+
+
+def listed_sales(bridge: Bridge, site: str, planned: pl.DataFrame) -> Sold | None:
+    """Everything that Nexudus holds since the oldest line that is to be entered, sent or looked up; None without one.
+
+    Args:
+        bridge: the configured bridge.
+        site: the site.
+        planned: PrintCharges that are about to be entered.
+
+    Raises:
+        TransientError: the list lacks a sale that Nexudus has.
+    """
+    at = bridge.clock()
     with bridge.warehouse.connect() as con:
-        lines = ledger.lines_in(con, site, "priced", "unknown")
-    settled = bridge.clock() - timedelta(minutes=bridge.settings.site(site).settle_minutes)
-    due = lines.filter((pl.col("state") == "priced") | (pl.col("happened_at") <= settled))
-    sales = due.filter(pl.col("kind") == "sale")
-    if sales.height:
-        _look_up(bridge, site, run_id, sales)
-        _send(bridge, site, run_id)
-    for line in due.filter(pl.col("kind") == "undo_sale").iter_rows(named=True):
-        _undo(bridge, run_id, line)
-
-
-def _look_up(bridge: Bridge, site: str, run_id: str, due: pl.DataFrame) -> None:
-    """Compare lines with what Nexudus holds: an earlier ledger, or an answer that was lost, may have sent them."""
-    oldest: datetime = due.select(pl.col("printed_at").min()).item()
+        entered = ledger.lines(con, site, planned).select("ref")
+        due = _due(con, bridge, site, at).filter(pl.col("kind") == "sale")
+    new = planned.filter(pl.col("kind").is_in(["sale", "credit"])).join(entered, on="ref", how="anti")
+    times = pl.concat([due.select("printed_at"), new.select("printed_at")])
+    oldest: datetime | None = times.select(pl.col("printed_at").min()).item()
+    product = bridge.settings.site(site).charge_product_id
+    if oldest is None or not product:
+        return None
     since = oldest - CREATED_MARGIN
     listed = bridge.nexudus.records(
-        "coworkerproducts",
-        CoworkerProduct_Product=bridge.settings.site(site).charge_product_id,
-        from_CoworkerProduct_CreatedOn=since,
+        "coworkerproducts", CoworkerProduct_Product=product, from_CoworkerProduct_CreatedOn=since
     )
     sales = records.sales(listed)
     _prove(bridge, site, sales, since)
-    _refuse_foreign_ledger(bridge, site, sales)
-    answer = due.select("ref", "state", "n").join(compared(due, sales), on="ref")
+    return Sold(sales, since, at)
+
+
+def settle_sales(bridge: Bridge, site: str, run_id: str, sold: Sold | None) -> None:
+    """Look up what is unknown, adopt what is there already, send what is not, undo what must go.
+
+    Args:
+        bridge: the configured bridge.
+        site: the site.
+        run_id: the run.
+        sold: what Nexudus held when the run began, from `listed_sales`.
+    """
+    if sold:
+        _look_up(bridge, site, run_id, sold)
+    with bridge.warehouse.transaction() as con:
+        # Only now is it known that a priced line was never sent.
+        ledger.cancel_unsent(con, site, bridge.mover(run_id, "dispatcher"))
+    if sold:
+        _send(bridge, site, run_id)
+    with bridge.warehouse.connect() as con:
+        undos = _due(con, bridge, site, bridge.clock()).filter(pl.col("kind") == "undo_sale")
+    for line in undos.iter_rows(named=True):
+        _undo(bridge, run_id, line)
+
+
+def _due(con: ledger.Connection, bridge: Bridge, site: str, at: datetime) -> pl.DataFrame:
+    """The lines that may be sent or looked up: priced, or unknown for the settle time."""
+    settled = at - timedelta(minutes=bridge.settings.site(site).settle_minutes)
+    lines = ledger.lines_in(con, site, "priced", "unknown")
+    return lines.filter((pl.col("state") == "priced") | (pl.col("happened_at") <= settled))
+
+
+def _look_up(bridge: Bridge, site: str, run_id: str, sold: Sold) -> None:
+    """Compare lines with what Nexudus holds: an earlier ledger, or an answer that was lost, may have sent them."""
+    with bridge.warehouse.connect() as con:
+        due = _due(con, bridge, site, sold.at).filter(pl.col("kind") == "sale")
+    answer = due.select("ref", "state", "n").join(compared(due, sold.sales), on="ref")
     absent = answer.filter((pl.col("verdict") == "absent") & (pl.col("state") == "unknown"))
     worn_out = pl.col("n") >= 2 * ATTEMPTS
     found = answer.filter(pl.col("verdict") == "found").with_columns(detail=pl.lit("found in Nexudus by its reference"))
@@ -65,7 +110,7 @@ def _look_up(bridge: Bridge, site: str, run_id: str, due: pl.DataFrame) -> None:
         ledger.move(
             con, _because(absent.filter(worn_out), f"sent {ATTEMPTS} times, never answered, never seen"), "held", mover
         )
-        _note_invoiced(con, site, sales, mover)
+        _note_invoiced(con, site, sold.sales, mover)
 
 
 def _because(lines: pl.DataFrame, detail: str) -> pl.DataFrame:
@@ -100,32 +145,25 @@ def _prove(bridge: Bridge, site: str, sales: pl.DataFrame, since: datetime) -> N
         )
 
 
-def _refuse_foreign_ledger(bridge: Bridge, site: str, sales: pl.DataFrame) -> None:
-    """A ledger that never sent anything must not meet its own references in Nexudus."""
-    ours = sales.filter(pl.col("ref").str.slice(3, 3) == site_code(site))
-    if not ours.height:
-        return
-    with bridge.warehouse.connect() as con:
-        if ledger.has_sent(con, site):
-            return
-    raise UnsafeError(
-        f"The ledger of site {site} has never sent a sale, yet Nexudus holds {ours.height} with its references, first"
-        f" sale {ours['remote_id'][0]}: this is not the warehouse that charged them",
-        f"restore the newest backup, or run `printbridge recover --site {site}`; nothing was sent",
-    )
-
-
 def _check_product(bridge: Bridge, site: str) -> None:
     """1 credit = 1 cent holds only if the product is priced 0.01 (`rules.md` S12, C12)."""
     product_id = bridge.settings.site(site).charge_product_id or 0
     product = bridge.nexudus.record("products", product_id)
     if records.cents(product.get("Price")) == 1 and not product.get("Archived"):
+        _remember_currency(bridge, site, product.get("CurrencyCode"))
         return
     state = "is archived" if product.get("Archived") else f"is priced {product.get('Price')}, not 0.01"
     raise ConfigError(
         f"The Nexudus product {product_id} ({product.get('Name')}) of site {site} {state}; no job was charged",
         "set its price to 0.01 under Inventory > Products, or name the right product in charge_product_id",
     )
+
+
+def _remember_currency(bridge: Bridge, site: str, code: str | None) -> None:
+    """Keep the currency of the charge product for the monthly report, which asks no server."""
+    if code and re.fullmatch("[A-Z]{3}", code) and code != bridge.warehouse.bookmark(site, "currency"):
+        with bridge.warehouse.transaction() as con:
+            warehouse.set_bookmark(con, site, "currency", code, bridge.clock())
 
 
 def _send(bridge: Bridge, site: str, run_id: str) -> None:

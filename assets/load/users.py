@@ -22,7 +22,7 @@ from assets.transform import user_sync_plan
 from pipeline import looking, ownership, safety, warehouse
 from pipeline.domain import plan as plans
 from pipeline.domain import schemas
-from pipeline.domain.records import mark
+from pipeline.domain.records import mark, marked_notes
 from pipeline.domain.users import password
 from pipeline.errors import BridgeError, ConfigError, RejectedError, TransientError, UnknownOutcomeError, UnsafeError
 from pipeline.resources import Bridge, in_parallel
@@ -58,6 +58,8 @@ class Sync:
     plan_id: str
     minimum: int = 0
     customers: dict[int, Row] = field(default_factory=dict[int, Row])
+    begun: set[str] = field(default_factory=set[str])
+    """Names that an earlier run was about to make: it may have made them."""
 
     @property
     def settings(self) -> Any:
@@ -83,6 +85,8 @@ def papercut_user_sync(
     plan = bridge.warehouse.read("user_sync_plan", site)
     plan_id = plans.plan_id(plan)
     if is_dry(context, bridge):
+        if bridge.settings.mode == "dry_run":
+            _remember(bridge, site)
         return stored(schemas.empty("papercut_user_sync"), dry_run=True, plan_id=plan_id)
     blocked, notice = _gate(bridge, site, plan, plan_id)
     sync = Sync(bridge, site, plan_id)
@@ -92,7 +96,7 @@ def papercut_user_sync(
         outcomes += _apply(sync, allowed.filter(pl.col("action") == action), apply)
     with bridge.warehouse.transaction() as con:
         _release_absent(con, bridge, site, plan)
-        warehouse.set_bookmark(con, site, "seen", looking.seen(con, site), bridge.clock())
+    _remember(bridge, site)
     frame = pl.DataFrame(outcomes, schema=schemas.columns("papercut_user_sync"))
     counts = dict(frame.group_by("outcome").len().sort("outcome").iter_rows())
     for row in frame.filter(pl.col("outcome") != "done").iter_rows(named=True):
@@ -105,6 +109,12 @@ def papercut_user_sync(
             f"look at the plan, then run `printbridge resume {site}`",
         )
     return stored(frame, plan_id=plan_id, note=notice or "applied", **counts)
+
+
+def _remember(bridge: Bridge, site: str) -> None:
+    """The run came to its end: the next look compares with what it saw."""
+    with bridge.warehouse.transaction() as con:
+        warehouse.set_bookmark(con, site, "seen", looking.seen(con, site, bridge.settings.mode), bridge.clock())
 
 
 def _gate(bridge: Bridge, site: str, plan: pl.DataFrame, plan_id: str) -> tuple[dict[str, str], str]:
@@ -188,11 +198,22 @@ def _tried(sync: Sync, apply: Callable[[Sync, Row], Done], row: Row) -> Done:
     try:
         return apply(sync, row)
     except UnknownOutcomeError as error:
-        return Done("unknown", f"{error} The next run observes the user again.")
+        return Done("unknown", f"{error} The next run observes the user again.", _in_doubt(row))
     except RejectedError as error:
-        return Done("failed", str(error))
+        return Done("failed", str(error), _in_doubt(row))
     except BridgeError as error:
         return Done("failed", str(error), halt=error)
+
+
+def _in_doubt(row: Row) -> tuple[Row, ...]:
+    """PaperCut cannot be asked for a PIN, so one that may have been written counts as not known, and is written again.
+
+    Without this, a PIN that is changed and changed back would stay changed.
+    """
+    lost = {f"{field}_digest": None for field in ("pin", "card") if field in row["changes"].split(",")}
+    if row["action"] != "update" or not lost:
+        return ()
+    return ({"username": row["username"], "reason": "a change was in doubt", **lost},)
 
 
 def _prepare(sync: Sync, chunk: list[Row]) -> None:
@@ -203,6 +224,7 @@ def _prepare(sync: Sync, chunk: list[Row]) -> None:
         if row["action"] in ("create", "rename")
     ]
     with sync.bridge.warehouse.transaction() as con:
+        sync.begun |= set(ownership.owned(con, sync.site).filter(state="creating")["username"])
         ownership.record(con, sync.site, events, sync.bridge.clock())
     secretive = [row for row in chunk if row["action"] == "create" or {"pin", "card"} & set(row["changes"].split(","))]
     if not secretive:
@@ -236,7 +258,10 @@ def _create(sync: Sync, row: Row) -> Done:
         return Done("held", f"customer {row['coworker_id']} has no PIN any more; set one in Nexudus")
     card = _card(sync, customer or {})
     papercut, name = sync.papercut, row["username"]
-    papercut.create_user(name, password(pin, sync.minimum), row["full_name"], row["email"], card or "", pin)
+    try:
+        papercut.create_user(name, password(pin, sync.minimum), row["full_name"], row["email"], card or "", pin)
+    except RejectedError as error:
+        return _refused(sync, name, error)
     papercut.set_properties(
         name, {"restricted": _flag(row["restricted"]), "notes": mark(sync.site, row["coworker_id"])}
     )
@@ -254,6 +279,12 @@ def _create(sync: Sync, row: Row) -> Done:
     return Done("done", f"created with balance {row['target'].normalize():f}", (event,))
 
 
+def _refused(sync: Sync, name: str, error: RejectedError) -> Done:
+    """A name that could not be made: it may be somebody else's by now, and must not look like one of ours."""
+    released: Row = {"username": name, "state": "released", "reason": "refused by PaperCut"}
+    return Done("failed", str(error), () if name in sync.begun else (released,))
+
+
 def _update(sync: Sync, row: Row) -> Done:
     event: Row = {**_identity(row), "state": "owned", "reason": "updated " + row["changes"]}
     _set_changed(sync, row, row["username"], event)
@@ -269,10 +300,12 @@ def _set_changed(sync: Sync, row: Row, username: str, event: Row) -> None:
         ({"email"}, "email", row["email"]),
         ({"restricted"}, "restricted", _flag(row["restricted"])),
         ({"disabled"}, "disabled-print", "FALSE"),
-        ({"mark", "customer"}, "notes", mark(sync.site, row["coworker_id"] or 0)),
     ):
         if changes & fields:
             values[name] = value or ""
+    if changes & {"mark", "customer"}:
+        notes = sync.papercut.properties(username, ["notes"])["notes"]
+        values["notes"] = marked_notes(notes, sync.site, row["coworker_id"] or 0)
     customer = sync.customers.get(row["coworker_id"], {})
     if "pin" in changes and (pin := customer.get("AccessPincode")):
         values |= {"password": password(pin, sync.minimum), "card-pin": pin}
@@ -301,7 +334,10 @@ def _adjust_to(sync: Sync, username: str, balance: Decimal, target: Decimal) -> 
 def _rename(sync: Sync, row: Row) -> Done:
     """The user keeps balance, card and history; what else changed is set under the new name."""
     old, new = row["username"], row["new_username"]
-    sync.papercut.rename_user(old, new)
+    try:
+        sync.papercut.rename_user(old, new)
+    except RejectedError as error:
+        return _refused(sync, new, error)
     event = {**_identity(row), "state": "owned", "renamed_from": old, "reason": "renamed"}
     _set_changed(sync, row, new, event)
     if row["target"] is not None:

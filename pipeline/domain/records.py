@@ -6,6 +6,7 @@ about it. Fields that nobody needs are not kept, so no personal data enters the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -27,7 +28,9 @@ CUSTOMER_FIELDS = (
 )  # fmt: skip
 """The fields of a customer without which no decision is safe."""
 
-CREDIT_FIELDS = ("Id", "CoworkerId", "ExtraServiceId", "ExtraServiceIsPrintingCredit", "RemainingUses", "UpdatedOn")
+CREDIT_FIELDS = (
+    "Id", "CoworkerId", "ExtraServiceId", "ExtraServiceIsPrintingCredit", "RemainingUses", "Notes", "UpdatedOn",
+)  # fmt: skip
 """The fields of a credit without which no decision is safe."""
 
 USER_PROPERTIES = (
@@ -109,6 +112,7 @@ def credits_of(records: Iterable[Record], moment: Moment, read_at: datetime) -> 
             "remaining_uses": record["RemainingUses"] or 0,
             "valid_from": _time(record.get("ValidFrom"), moment),
             "expires_at": _time(record.get("ExpireDate"), moment),
+            "last_use": found_in(record.get("Notes")),
             "updated_on": moment(record["UpdatedOn"]),
             "read_at": read_at,
         }
@@ -137,6 +141,13 @@ def sales(records: Iterable[Record]) -> pl.DataFrame:
 def mark(site: str, coworker_id: int) -> str:
     """The text in PaperCut's notes that says a user is ours, and whose."""
     return f"printbridge:{site}:{coworker_id}"
+
+
+def marked_notes(notes: str, site: str, coworker_id: int) -> str:
+    """Notes with our mark: in place of an earlier one of the site, else behind the text that is there."""
+    ours = mark(site, coworker_id)
+    text, found = re.subn(rf"printbridge:{site}:\d+\b", ours, notes)
+    return text if found else f"{notes.rstrip()} {ours}".strip()
 
 
 def user_rows(usernames: Sequence[str], answers: Sequence[Mapping[str, str]]) -> pl.DataFrame:

@@ -67,6 +67,7 @@ class NexudusCredits(_Table):
     remaining_uses: pl.Int64 = pa.Field(description="left according to Nexudus, in credits (cents)")
     valid_from: Time = pa.Field(nullable=True, description="usable from, UTC; empty: at once")
     expires_at: Time = pa.Field(nullable=True, description="usable before, UTC; empty: never expires")
+    last_use: pl.String = pa.Field(nullable=True, description="reference in its Notes: our last use written back")
     updated_on: Time = pa.Field(description="last change in Nexudus, UTC")
     read_at: Time = pa.Field(description="start of the read that gave this row, UTC")
 

@@ -1,0 +1,137 @@
+"""Crash points: the real code, killed before and after every commit, send and receive, while a server misbehaves.
+
+What belongs here: the cycle that holds every kind of charge, the faults, and the pairs of both. What does not: how a
+process is killed (`runs.py`), what is right (`oracle.py`).
+
+One sandbox serves many pairs, with fresh jobs for each. A cycle has a sale, a credit use, and the reversal of one of
+each; once the process is dead the servers behave again, clean runs go on, and the servers' ledgers are compared.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import ledger
+from pipeline.held import decide
+from tests.campaign import runs
+from tests.campaign.oracle import Finding, examine
+from tests.harness import Harness, credit, customer, running, world
+
+GRANT = 100_000
+PAYER, HOLDER = "c101@example.com", "c102@example.com"
+FAULTS: dict[str, dict[str, Any]] = {
+    "dropped before": {"action": "drop_before"},
+    "dropped after": {"action": "drop_after"},
+    "late effect": {"action": "late_commit", "seconds": 600},
+    "500 before": {"action": "status", "code": 500},
+    "500 after": {"action": "status", "code": 500, "effect": True},
+    "502 after": {"action": "status", "code": 502, "effect": True},
+    "400 without errors": {"action": "status", "code": 400, "effect": True},
+    "403": {"action": "status", "code": 403},
+    "truncated": {"action": "truncate"},
+    "HTML with 200": {"action": "html_200"},
+    "refused in a 200": {"action": "was_successful_false"},
+    "429 by header": {"action": "throttle", "style": "429_retry_after", "seconds": 1, "times": 4},
+    "409 throttle": {"action": "throttle", "style": "409_legacy", "seconds": 1, "times": 4},
+    "slow": {"action": "delay", "seconds": 0.05},
+}
+WRITES = ("POST coworkerproducts", "PUT coworkerextraservices", "DELETE coworkerproducts")
+
+
+@dataclass
+class Crashes:
+    """A world in which one cycle after the other is broken.
+
+    A batch is several cycles, each with its own point and fault; what one leaves behind meets the breakage of the next.
+    Only jobs of earlier batches are refunded, so that a refund hides nothing.
+    """
+
+    bridge: Harness
+    granted: dict[int, int] = field(default_factory=lambda: {102: GRANT})
+    charged: list[int] = field(default_factory=list[int])
+    fresh: list[int] = field(default_factory=list[int])
+    cycle: int = 0
+    kills: int = 0
+
+    def order(self, **fields: Any) -> runs.Order:
+        """A run of this world."""
+        return runs.Order(dict(os.environ), self.bridge.config, **fields)
+
+    def prepare(self) -> None:
+        """New jobs, and the refund of older ones."""
+        self.cycle += 1
+        for _ in range(min(2, len(self.charged))):
+            self.bridge.refund(self.charged.pop(0))
+        self.fresh += [self.bridge.print_job(name, 10 + self.cycle % 40)["job_id"] for name in (PAYER, HOLDER)]
+        self.bridge.advance(minutes=31)
+
+    def points(self) -> list[str]:
+        """The points of one cycle, found by counting; of a read only its beginning, as it changes nothing."""
+        for _ in range(2):  # the second has something to reverse
+            self.prepare()
+            report = runs.run(self.order())
+            assert not report.failures, f"the run without faults failed: {report.failures}"
+            self.charged, self.fresh = self.charged + self.fresh, []
+        return [name for name in report.points if not re.match("(sent|after the answer).* GET ", name)]
+
+    def broken(self, pairs: list[tuple[str, str]]) -> Finding:
+        """A batch: for each pair a cycle killed at the point, with the fault at the next write of each kind."""
+        for point, fault in pairs:
+            self.prepare()
+            for write in WRITES:
+                self.bridge.fault("nexudus", write, **{"times": 1, **FAULTS[fault]})
+            # A fault may end the run before the point: then the next run is killed there.
+            self.kills += runs.run(self.order(kill=point)).killed or runs.run(self.order(kill=point)).killed
+            self.pass_time()
+        self.bridge.heal()
+        return self.settled()
+
+    def pass_time(self) -> None:
+        """The settle time and a little more, in steps: what comes late comes at its own moment."""
+        self.bridge.advance(minutes=11)
+        self.bridge.advance(minutes=5)
+
+    def settled(self, longest: int = 6) -> Finding:
+        """Clean runs until the ledger has nothing left to do; a person decides what is held."""
+        for _ in range(longest):
+            self.pass_time()
+            runs.run(self.order())
+            if not self._open():
+                break
+        self.charged, self.fresh = self.charged + self.fresh, []
+        return examine(self.bridge.state(), self.granted)
+
+    def _open(self) -> bool:
+        with self.bridge.bridge.warehouse.connect() as con:
+            held = ledger.lines_in(con, "london", "held")
+            waiting = ledger.lines_in(con, "london", "priced", "sending", "unknown").height
+        sold = {sale["PurchaseOrder"] for sale in self.bridge.sales()}
+        for line in held.iter_rows(named=True):
+            # What the reason asks of a person: look into Nexudus, then confirm or retry.
+            state = "confirmed" if line["ref"] in sold else "priced"
+            decide(self.bridge.bridge, [line["ref"]], state, reason="as Nexudus shows", operator="test")
+        return bool(held.height or waiting)
+
+
+@contextmanager
+def crashing(folder: Path) -> Generator[Crashes, None, None]:
+    """A world with a customer who pays, one with credits, and lists that lag."""
+    people = [customer(101, PaperCutPayAsYouPrint=True), customer(102)]
+    with running(folder, world(people, [credit(401, 102, GRANT)], list_lag_seconds=30)) as bridge:
+        first = bridge.sync()
+        assert first.ok, first.failures
+        yield Crashes(bridge)
+
+
+def pairs(points: list[str], seed: int, faults: tuple[str, ...] = tuple(FAULTS)) -> list[tuple[str, str]]:
+    """Every point with every fault, in an order that the seed decides."""
+    every = [(point, fault) for point in points for fault in faults]
+    random.Random(seed).shuffle(every)
+    return every

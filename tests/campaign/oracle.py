@@ -1,0 +1,82 @@
+"""The oracle: what the servers' own ledgers say about money, against what people printed.
+
+What belongs here: comparing PaperCut's jobs with Nexudus' sales and credits. What does not: any table of the bridge.
+
+It relies on two facts of the worlds of this package: a customer pays a job either with money or with credits, whole; and
+the user name of customer N is `cN@example.com`. A sale belongs to the job that its notes name, whatever its reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+_JOB = re.compile(r"print job (\w+) at (\w+)")
+_CUSTOMER = re.compile(r"c(\d+)@example\.com")
+
+
+@dataclass
+class Finding:
+    """What is wrong, in words: charged twice or too much, not charged or too little."""
+
+    double: list[str] = field(default_factory=list[str])
+    lost: list[str] = field(default_factory=list[str])
+
+    def __bool__(self) -> bool:
+        return bool(self.double or self.lost)
+
+    def __str__(self) -> str:
+        return "; ".join([f"double: {each}" for each in self.double] + [f"lost: {each}" for each in self.lost])
+
+
+def examine(state: Json, granted: Mapping[int, int], skip: frozenset[tuple[str, int]] = frozenset()) -> Finding:
+    """Hold the servers' ledgers against each other.
+
+    Args:
+        state: what `GET /state` answers.
+        granted: for each customer, the credits that were ever granted.
+        skip: (site, job) of jobs that nobody is to be charged for, or not yet.
+    """
+    finding = Finding()
+    sold: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    for sale in state["nexudus"]["coworkerproducts"]:
+        named = _JOB.search(sale.get("Notes") or "")
+        if named and not sale.get("Deleted"):
+            sold[named[2], int(named[1])].append(sale["Quantity"])
+    left: defaultdict[int, int] = defaultdict(int)
+    for credit in state["nexudus"]["coworkerextraservices"]:
+        if not credit.get("Deleted"):
+            left[credit["CoworkerId"]] += credit["RemainingUses"]
+    unpaid: defaultdict[int, int] = defaultdict(int)
+    for site, server in state["sites"].items():
+        for job in server["jobs"]:
+            _examine_job(finding, site, job, sold.pop((site, job["job_id"]), []), unpaid, skip)
+    for (site, job_id), amounts in sold.items():
+        finding.double.append(f"sales of {amounts} cents for job {job_id} at {site}, which PaperCut does not have")
+    for customer in sorted({*granted, *unpaid}):
+        used = granted.get(customer, 0) - left[customer]
+        if used != unpaid[customer]:
+            kind = finding.double if used > unpaid[customer] else finding.lost
+            kind.append(f"customer {customer} used {used} credits for jobs of {unpaid[customer]} that no sale paid")
+    return finding
+
+
+def _examine_job(
+    finding: Finding, site: str, job: Json, amounts: list[int], unpaid: defaultdict[int, int],
+    skip: frozenset[tuple[str, int]],
+) -> None:  # fmt: skip
+    customer = _CUSTOMER.fullmatch(job["username"])
+    counts = job["allowed"] and job["printed"] and not job["refunded"] and customer
+    due = int(job["cost"]) if counts else 0
+    label = f"job {job['job_id']} at {site} ({due} cents) has sales of {amounts}"
+    if len(amounts) > 1 or sum(amounts) > due:
+        finding.double.append(label)
+    elif amounts and amounts != [due]:
+        finding.lost.append(label)
+    elif due and not amounts and customer and (site, job["job_id"]) not in skip:
+        unpaid[int(customer[1])] += due

@@ -1,0 +1,207 @@
+"""One run of the bridge in a process of its own, which can be killed at a named point.
+
+What belongs here: forking a warm process, taking the steps of a run in it, naming every commit and every call on the
+way, and ending the process there with SIGKILL. What does not: what is broken when, and what must hold afterwards.
+
+The points are put around the code at its seams, in the forked process only: the commit of `Warehouse.transaction`, and
+the one function through which both clients send.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
+
+import httpx
+
+from pipeline import clients
+from pipeline.clients import nexudus, papercut
+from pipeline.resources import Bridge, site_lock
+from pipeline.settings import load_settings, prepared_home
+from pipeline.warehouse import Connection, Warehouse
+from tests.harness import STEPS
+
+CHARGES = ("nexudus_credits", "papercut_print_jobs", "print_charges", "nexudus_print_charges")
+"""The steps of a run that charges people who are users already."""
+
+SECONDS = 120.0
+"""A run that takes longer hangs."""
+
+_WARM = multiprocessing.get_context("forkserver")
+_WARM.set_forkserver_preload(["tests.campaign.runs"])
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one run is to do.
+
+    Attributes:
+        environment: its whole environment, which names the configuration and the state folder.
+        config: bridge.toml.
+        steps: assets, in order.
+        kill: the name of the point at which it is killed.
+        odds: (seed, chance): killed by chance at any point.
+        tags: tags of the run.
+        sites: the sites, one after the other.
+    """
+
+    environment: dict[str, str]
+    config: Path
+    steps: tuple[str, ...] = CHARGES
+    kill: str | None = None
+    odds: tuple[int, float] | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    sites: tuple[str, ...] = ("london",)
+
+
+class Report(NamedTuple):
+    """How a run ended. `points` are those it passed in the load steps; a killed run reports nothing."""
+
+    killed: bool
+    failures: dict[str, str]
+    points: tuple[str, ...] = ()
+
+
+class Points:
+    """Every commit and every call of the load steps, counted by name."""
+
+    def __init__(self, order: Order) -> None:
+        self.active = False
+        self.passed: list[str] = []
+        self._order = order
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._random = random.Random(order.odds[0]) if order.odds else None
+
+    def reach(self, what: str) -> None:
+        """Note a point; the end, if the order says so."""
+        if not self.active:
+            return
+        with self._lock:
+            self._counts[what] += 1
+            name = f"{what} {self._counts[what]}"
+            self.passed.append(name)
+            chance = self._order.odds[1] if self._order.odds else 0.0
+            if name == self._order.kill or (self._random and self._random.random() < chance):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def install(self) -> None:
+        """Put the points into the seams of this process."""
+        Warehouse.transaction = self._transaction  # pyright: ignore[reportAttributeAccessIssue] - a seam of this process
+        for client in (nexudus, papercut):
+            client.exchange = self._exchange  # pyright: ignore[reportAttributeAccessIssue] - as above
+
+    @property
+    def _transaction(self) -> Callable[[Warehouse], Any]:
+        points = self
+
+        @contextmanager
+        def transaction(self: Warehouse) -> Generator[Connection, None, None]:
+            with self.connect() as con:
+                con.begin()
+                try:
+                    yield con
+                except BaseException:
+                    con.rollback()
+                    raise
+                caller = sys._getframe(2).f_code  # noqa: SLF001 - the function whose block ends here
+                points.reach(f"before the commit in {caller.co_name}")
+                con.commit()
+            points.reach(f"after the commit in {caller.co_name}")
+
+        return transaction
+
+    def _exchange(self, http: httpx.Client, request: httpx.Request, **limits: Any) -> clients.Reply:
+        name = _call_name(request)
+
+        def trace(event: str, _info: dict[str, Any]) -> None:
+            if event == "http11.send_request_body.complete":
+                self.reach(f"sent, unanswered, {name}")
+
+        request.extensions = {**request.extensions, "trace": trace}
+        self.reach(f"before sending {name}")
+        try:
+            return clients.exchange(http, request, **limits)
+        finally:
+            self.reach(f"after the answer to {name}")
+
+
+def _call_name(request: httpx.Request) -> str:
+    if request.url.path.endswith("/xmlrpc"):
+        return ET.fromstring(request.content).findtext("methodName") or ""  # noqa: S314 - our own request
+    entity = request.url.path.split("/")[-1]
+    return f"{request.method} {request.url.path.split('/')[-2] if entity.isdigit() else entity}"
+
+
+def run(order: Order) -> Report:
+    """Take a run in a forked process and wait for its end.
+
+    Raises:
+        TimeoutError: it hangs.
+    """
+    return finished(started(order))
+
+
+def started(order: Order) -> tuple[Any, Pipe]:
+    """A run that has begun."""
+    here, there = _WARM.Pipe(duplex=False)
+    process = _WARM.Process(target=_take, args=(order, there), daemon=True)
+    process.start()
+    there.close()
+    return process, here
+
+
+def finished(running: tuple[Any, Pipe]) -> Report:
+    """The end of a run that has begun."""
+    process, here = running
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise TimeoutError(f"a run did not end within {SECONDS:.0f} s")
+    report = Report(True, {})
+    if process.exitcode != -signal.SIGKILL:
+        report = here.recv()
+    here.close()
+    return report
+
+
+def _take(order: Order, answer: Pipe) -> None:
+    os.environ.clear()
+    os.environ.update(order.environment)
+    logging.disable(logging.CRITICAL)
+    points = Points(order)
+    points.install()
+    home = prepared_home()
+    bridge = Bridge(load_settings(order.config), home, wait=lambda _: None)
+    failures: dict[str, str] = {}
+    for site in order.sites:
+        context = SimpleNamespace(
+            partition_key=site, run=SimpleNamespace(run_id=f"run-{os.getpid()}", tags=dict(order.tags)),
+            log=logging.getLogger("bridge"),
+        )  # fmt: skip
+        with site_lock(home.locks, site):
+            for name in order.steps:
+                points.active = name in {"nexudus_print_charges", "papercut_user_sync"}
+                step = STEPS[name].op.compute_fn
+                try:
+                    step.decorated_fn(*([context] if step.has_context_arg() else []), bridge=bridge)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the report shows it
+                    failures[f"{site} {name}"] = f"{type(error).__name__}: {error}"
+                    break
+    answer.send(Report(False, failures, tuple(points.passed)))
+    os._exit(0)

@@ -1,0 +1,206 @@
+"""Bad input against real servers: each gives an error that says where and what to do, and nothing is lost.
+
+What belongs here: wrong set-up, wrong data, answers that end short; in each test the cause is mended at the end and the
+next run must complete the work. What does not: bridge.toml itself (`test_settings.py`), and writes whose outcome is
+unknown (`test_reruns.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from pipeline.automation import Outcome
+from tests.harness import PIN_LENGTH, PRODUCTS, Harness, customer, telling, world
+
+ADDRESSES = "auth.webservices.allowed-addresses"
+
+
+@pytest.fixture(scope="module")
+def bridge() -> Generator[Harness, None, None]:
+    """A world that every test leaves in order."""
+    people = [customer(number, PaperCutPayAsYouPrint=True) for number in (101, 102)]
+    with telling(world(people)) as running:
+        assert running.sync().ok
+        yield running
+
+
+@pytest.fixture
+def work(bridge: Harness) -> Generator[int, None, None]:
+    """A customer who waits for a user; afterwards everything must be done."""
+    number = max(record["Id"] for record in bridge.state()["nexudus"]["coworkers"]) + 1
+    bridge.add("coworkers", customer(number, PaperCutPayAsYouPrint=True))
+    yield number
+    outcome = bridge.sync()
+    assert outcome.ok, f"once the cause is mended the next run must succeed: {outcome.failures}"
+    assert f"c{number}@example.com" in bridge.users(), "the next run must complete what the bad input held up"
+
+
+def failed(outcome: Outcome, step: str, kind: str, *words: str) -> None:
+    """One step failed, with an error of the right kind whose text has the words an operator needs."""
+    assert step in outcome.failures, f"{step} should have failed: {outcome}"
+    found, text = outcome.failures[step]
+    assert found == kind, f"{step} should have failed as {kind}: {found}: {text}"
+    for word in (*words, "What to do:"):
+        assert word in text, f"the error should name {word!r}: {text}"
+
+
+def found(outcome: Outcome, check: str, *words: str) -> None:
+    """The run succeeded and a check names the rows at fault."""
+    assert outcome.ok, outcome.failures
+    texts = [text for text in outcome.findings if check in text]
+    assert texts, f"the check {check} should not have passed: {outcome.findings}"
+    for word in (*words, "What to do:"):
+        assert word in texts[0], f"the check should name {word!r}: {texts[0]}"
+
+
+def test_wrong_nexudus_password(bridge: Harness, work: int) -> None:
+    bridge.reconfigure(NEXUDUS_PASSWORD="wrong-password")
+    outcome = bridge.sync()
+    failed(outcome, "nexudus_customers", "ConfigError", "password_env", "API Access", bridge.bridge.nexudus.host)
+    assert "wrong-password" not in str(outcome.failures), "an error must never show a password"
+    bridge.reconfigure(NEXUDUS_PASSWORD=bridge.ready["nexudus_password"])
+
+
+def test_wrong_papercut_token(bridge: Harness, work: int) -> None:
+    bridge.reconfigure(TOKEN_LONDON="wrong-token")
+    outcome = bridge.sync()
+    failed(outcome, "papercut_user_sync", "ConfigError", "auth.webservices.auth-token", "token_env")
+    assert "wrong-token" not in str(outcome.failures), "an error must never show a token"
+    bridge.reconfigure(TOKEN_LONDON=bridge.ready["sites"]["london"]["token"])
+
+
+def test_wrong_database_password(bridge: Harness, work: int) -> None:
+    right = bridge.ready["sites"]["london"]["jobs_uri"]
+    secret = right.split(":")[2].split("@")[0]
+    bridge.reconfigure(DB_LONDON=right.replace(secret, "wrong-db-password"))
+    outcome = bridge.sync()
+    failed(outcome, "papercut_users", "ConfigError", "DB_LONDON")
+    assert "wrong-db-password" not in str(outcome.failures), "an error must never show a password"
+    bridge.reconfigure(DB_LONDON=right)
+
+
+def test_address_not_allowed(bridge: Harness, work: int) -> None:
+    bridge.papercut("setConfigValue", ADDRESSES, "10.0.0.1")
+    try:
+        failed(bridge.sync(), "papercut_user_sync", "ConfigError", ADDRESSES)
+    finally:
+        _mend_addresses(bridge)
+
+
+def _mend_addresses(bridge: Harness) -> None:
+    """Nobody can be let in from outside any more, so the sandbox's own switch plays PaperCut's screen."""
+    bridge.switch(address_list="restart")
+
+
+def test_minimum_password_length_below_eight(bridge: Harness, work: int) -> None:
+    bridge.papercut("setConfigValue", PIN_LENGTH, "6")
+    failed(bridge.sync(), "papercut_user_sync", "ConfigError", PIN_LENGTH, "'6'", "Config Editor")
+    assert f"c{work}@example.com" not in bridge.users(), "no user may get a password shorter than eight"
+    bridge.papercut("setConfigValue", PIN_LENGTH, "8")
+
+
+def _charged(bridge: Harness) -> set[tuple[int, int]]:
+    return {(sale["CoworkerId"], sale["Quantity"]) for sale in bridge.sales()}
+
+
+def test_product_not_priced_at_one_cent(bridge: Harness, work: int) -> None:
+    bridge.edit("products", PRODUCTS[1], Price=0.02)
+    bridge.print_job("c101@example.com", 31)
+    bridge.advance(minutes=31)
+    failed(bridge.sync(), "nexudus_print_charges", "ConfigError", str(PRODUCTS[1]), "0.02", "charge_product_id")
+    assert (101, 31) not in _charged(bridge), "with a wrong price nothing may be charged"
+    bridge.edit("products", PRODUCTS[1], Price=0.01)
+    assert bridge.sync().ok
+    assert (101, 31) in _charged(bridge), "the job must be charged once the price is right"
+
+
+def test_job_with_a_fractional_price_is_held_and_the_others_are_charged(bridge: Harness, work: int) -> None:
+    job = bridge.print_job("c101@example.com", "12.5")["job_id"]
+    bridge.print_job("c102@example.com", 33)
+    bridge.advance(minutes=31)
+    outcome = bridge.sync()
+    assert outcome.ok, outcome.failures
+    text = next((text for text in outcome.findings if "nothing_is_held" in text), "")
+    for word in ("12.5", "printer p1", "whole prices", "rounding"):
+        assert word in text, f"the check should name {word!r}: {outcome.findings}"
+    assert (102, 33) in _charged(bridge), "one bad job must not stop the others"
+    bridge.print_job("c101@example.com", 13, job_id=job)
+    assert bridge.sync().ok
+    assert (101, 13) in _charged(bridge), "the job must be charged once it has a whole price"
+
+
+def test_job_of_an_unknown_user_is_reported_and_not_charged(bridge: Harness, work: int) -> None:
+    before = _charged(bridge)
+    job = bridge.print_job("staff", 44)["job_id"]
+    bridge.advance(minutes=31)
+    outcome = bridge.sync()
+    assert outcome.ok, outcome.failures
+    text = next((text for text in outcome.findings if "jobs_have_an_owner" in text), "")
+    for word in (f"job {job} at p1", "44.00 credits", "printbridge adopt"):
+        assert word in text, f"the check should name {word!r}: {outcome.findings}"
+    assert _charged(bridge) == before, "nobody may be charged for the job of an unknown user"
+
+
+def test_customer_without_a_pin(bridge: Harness, work: int) -> None:
+    bridge.edit("coworkers", work, AccessPincode="")
+    found(bridge.sync(), "pins_are_usable", f"customer {work}: no PIN", "Access")
+    assert f"c{work}@example.com" not in bridge.users(), "without a PIN there is no password, so no user"
+    bridge.edit("coworkers", work, AccessPincode="88888")
+
+
+def test_two_customers_with_one_pin(bridge: Harness, work: int) -> None:
+    bridge.edit("coworkers", work, AccessPincode="10101")
+    found(bridge.sync(), "pins_are_usable", f"customers 101, {work}: one PIN")
+    assert "c101@example.com" in bridge.users(), "the elder keeps the PIN and the user"
+    assert f"c{work}@example.com" not in bridge.users(), "two users with one PIN could release each other's jobs"
+    bridge.edit("coworkers", work, AccessPincode=f"{10000 + work}")
+
+
+def test_a_list_that_ends_short_removes_nobody(bridge: Harness, work: int) -> None:
+    bridge.advance(hours=2)  # a complete read is due
+    bridge.fault("nexudus", "GET coworkers", "truncate", times=50)
+    before = set(bridge.users())
+    failed(bridge.sync(), "nexudus_customers", "TransientError", "coworkers", bridge.bridge.nexudus.host)
+    assert set(bridge.users()) == before, "on an incomplete list nobody may be removed"
+    bridge.heal()
+
+
+def test_an_empty_customer_list_is_not_believed(bridge: Harness, work: int) -> None:
+    bridge.advance(hours=2)
+    everybody = [record for record in bridge.state()["nexudus"]["coworkers"] if not record.get("Deleted")]
+    for record in everybody:
+        bridge.delete("coworkers", record["Id"])
+    before = set(bridge.users())
+    failed(bridge.sync(), "nexudus_customers", "UnsafeError", "listed no coworkers")
+    assert set(bridge.users()) == before, "an empty list must never empty PaperCut"
+    for record in everybody:
+        bridge.add("coworkers", record)
+
+
+def test_an_empty_user_list_is_not_believed() -> None:
+    given = world([customer(101, PaperCutPayAsYouPrint=True)], sites=("london", "leeds"))
+    for site in given["sites"].values():
+        site["users"] = []
+    with telling(given, sites={"leeds": {"jobs": "print_log"}}) as bridge:
+        for site in ("london", "leeds"):
+            failed(bridge.sync(site), "papercut_users", "UnsafeError", bridge.bridge.papercut(site).host)
+            assert bridge.users(site) == {}, "on an empty list nothing may be created"
+
+
+def test_a_log_line_that_does_not_parse() -> None:
+    given = world([customer(101, PaperCutPayAsYouPrint=True)])
+    with telling(given, jobs="print_log") as bridge:
+        assert bridge.sync().ok
+        bridge.print_job("c101@example.com", 30)
+        bridge.print_job("c101@example.com", 40)
+        log = bridge.config.parent / "sandbox" / "printlog-london" / "printlog_2026_11_02.log"
+        good = log.read_bytes().splitlines(keepends=True)
+        log.write_bytes(good[0].replace(b"\t30.00\t", b"\tthirty\t") + good[1])
+        bridge.advance(minutes=31)
+        found(bridge.sync(), "lines_are_readable", "printlog_2026_11_02.log:1", "cost")
+        assert _charged(bridge) == {(101, 40)}, "the lines that parse must be charged"
+        log.write_bytes(b"".join(good))
+        assert bridge.sync().ok
+        assert _charged(bridge) == {(101, 30), (101, 40)}, "the corrected line must be charged, the others once"

@@ -1,0 +1,210 @@
+"""The schedule that looks, against real servers: what it asks, what it answers, and what it costs.
+
+What belongs here: evaluations of the schedule function and the reasons it gives. What does not: the runs it asks for
+(`test_sync.py`) and Dagster's daemon.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from pipeline import automation
+from tests.harness import LEEDS, LONDON, PRODUCTS, Harness, credit, customer, telling, world
+
+SITES = ("london", "leeds")
+
+
+class Look:
+    """One evaluation of the schedule."""
+
+    def __init__(self, bridge: Harness, instance: dg.DagsterInstance) -> None:
+        schedule = bridge.defs.resolve_schedule_def("look_and_sync")
+        started = time.monotonic()
+        repository = bridge.defs.get_repository_def()
+        with dg.build_schedule_context(instance=instance, repository_def=repository) as context:
+            data = schedule.evaluate_tick(context)
+        self.seconds = time.monotonic() - started
+        self.skipped = data.skip_message or ""
+        self.requests = {request.partition_key: request for request in data.run_requests or []}
+
+    def reason(self, site: str) -> str:
+        assert site in self.requests, f"a run of {site} should have been asked for: {self.skipped or self.requests}"
+        return self.requests[site].tags[automation.REASON_TAG]
+
+
+@pytest.fixture(scope="module")
+def bridge() -> Generator[Harness, None, None]:
+    """Two sites that are in step."""
+    people = [
+        customer(101, PaperCutPayAsYouPrint=True), customer(102), customer(103, PaperCutPayAsYouPrint=True),
+        customer(201, PaperCutPayAsYouPrint=True, InvoicingBusinessId=LEEDS),
+    ]  # fmt: skip
+    with telling(world(people, sites=SITES)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def instance(bridge: Harness) -> Generator[dg.DagsterInstance, None, None]:
+    with dg.DagsterInstance.get() as found:
+        yield found
+
+
+def test_the_first_look_asks_for_every_site_and_a_quiet_one_says_why_not(
+    bridge: Harness, instance: dg.DagsterInstance
+) -> None:
+    first = Look(bridge, instance)
+    assert {site: first.reason(site) for site in SITES} == dict.fromkeys(SITES, "first run")
+    for site in SITES:
+        assert bridge.sync(site).ok
+    bridge.forget_calls()
+    quiet = Look(bridge, instance)
+    assert quiet.requests == {}, f"nothing changed, so no run: {quiet.requests}"
+    assert quiet.skipped == "london: nothing changed; leeds: nothing changed", "a skipped tick must name each site"
+    calls = bridge.calls()
+    asked = sum(number for name, number in calls["nexudus"].items() if name != "POST token")
+    assert asked <= 4, f"a tick may ask Nexudus at most four times: {calls['nexudus']}"
+    assert calls["sites"] == {site: {"database": 1} for site in SITES}, "a tick may ask each site one question"
+
+
+def test_a_print_is_read_at_once_and_charged_when_it_is_mature(bridge: Harness, instance: dg.DagsterInstance) -> None:
+    job = bridge.print_job("c101@example.com", 30)["job_id"]
+    look = Look(bridge, instance)
+    assert set(look.requests) == {"london"}, "only the site with the print has a reason"
+    assert look.reason("london") == "new print jobs"
+    assert bridge.sync().ok
+    assert Look(bridge, instance).requests == {}, "a job that is not mature is no reason for a run"
+    bridge.advance(minutes=31)
+    assert Look(bridge, instance).reason("london") == "jobs have become mature"
+    assert bridge.sync().ok
+    assert str(job) in bridge.events(), "the run after maturity must charge the job"
+    bridge.sync()
+    assert Look(bridge, instance).requests == {}, "a charged job must be no reason again"
+
+
+def test_a_suspended_customer_is_a_reason_and_gone_after_the_run(bridge: Harness, instance: dg.DagsterInstance) -> None:
+    bridge.edit("coworkers", 103, Active=False)
+    look = Look(bridge, instance)
+    assert look.reason("london") == "customers changed in Nexudus"
+    for site in SITES:
+        assert bridge.sync(site).ok
+    assert "c103@example.com" not in bridge.users(), "a suspended customer must leave PaperCut with the next run"
+    assert Look(bridge, instance).requests == {}
+
+
+def test_a_credit_that_expires_is_a_reason(bridge: Harness, instance: dg.DagsterInstance) -> None:
+    soon = bridge.bridge.clock() + timedelta(minutes=20)
+    bridge.add("coworkerextraservices", credit(402, 102, 50, ExpireDate=f"{soon:%Y-%m-%dT%H:%M:%SZ}"))
+    assert Look(bridge, instance).reason("london") == "credits changed in Nexudus"
+    for site in SITES:
+        assert bridge.sync(site).ok
+    assert bridge.users()["c102@example.com"]["balance"] == 50
+    bridge.advance(minutes=21)
+    assert Look(bridge, instance).reason("london") == "1 credits expired or became valid"
+    for site in SITES:
+        assert bridge.sync(site).ok
+    assert bridge.users()["c102@example.com"]["balance"] == 0, "an expired credit must not be printed with"
+    assert Look(bridge, instance).requests == {}
+
+
+def test_a_complete_read_is_due_every_hour(bridge: Harness, instance: dg.DagsterInstance) -> None:
+    bridge.advance(minutes=61)
+    assert Look(bridge, instance).reason("london") == "a complete read of Nexudus is due"
+    for site in SITES:
+        assert bridge.sync(site).ok
+
+
+def test_a_dead_server_delays_nobody_and_is_tried_again_every_ten_minutes(
+    bridge: Harness, instance: dg.DagsterInstance
+) -> None:
+    bridge.print_job("c101@example.com", 20)
+    bridge.fault("leeds", "database", "drop_before", times=1000)
+    look = Look(bridge, instance)
+    assert look.reason("london") == "new print jobs", "the other site must be looked at"
+    assert "could not be looked at" in look.reason("leeds"), "what is wrong must be said"
+    assert look.seconds < automation.LOOK_SECONDS + 5, "a dead server may not keep the tick waiting"
+    assert not bridge.sync("leeds").ok, "leeds is down"
+    keys = set[str | None]()
+    for _ in range(4):
+        bridge.advance(minutes=2)
+        keys.add(Look(bridge, instance).requests["leeds"].run_key)
+    assert len(keys) <= 2, f"within ten minutes a run that failed is asked for under one key: {keys}"
+    bridge.heal()
+    for site in SITES:
+        assert bridge.sync(site).ok
+
+
+def test_a_hanging_server_delays_the_tick_no_longer_than_the_limit(
+    bridge: Harness, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "LOOK_SECONDS", 1.0)
+    bridge.fault("nexudus", "*", "delay", times=1, seconds=4)
+    look = Look(bridge, instance)
+    bridge.heal()
+    assert look.seconds < 3, f"the tick took {look.seconds:.1f} s: the look at Nexudus needs a limit too"
+    assert "took more than 1 s" in look.reason("london")
+    for site in SITES:
+        assert bridge.sync(site).ok
+
+
+def test_a_site_that_never_ran_to_its_end_is_not_asked_for_at_every_tick(
+    bridge: Harness, instance: dg.DagsterInstance
+) -> None:
+    bridge.add("coworkers", customer(202, PaperCutPayAsYouPrint=True, InvoicingBusinessId=LEEDS))
+    bridge.fault("leeds", "*", "drop_before", times=1000)
+    keys = set[str | None]()
+    for _ in range(4):
+        assert not bridge.sync("leeds").ok
+        bridge.advance(minutes=2)
+        keys.add(Look(bridge, instance).requests["leeds"].run_key)
+    assert len(keys) <= 2, f"a run that fails must be asked for every ten minutes, not at every tick: {keys}"
+    bridge.heal()
+    for site in SITES:
+        assert bridge.sync(site).ok
+
+
+def test_what_waits_for_a_person_is_no_reason_for_a_run(bridge: Harness, instance: dg.DagsterInstance) -> None:
+    job = bridge.print_job("c101@example.com", 88)["job_id"]
+    bridge.advance(minutes=31)
+    bridge.edit("products", PRODUCTS[LONDON], Price=0.03)
+    assert not bridge.sync().ok, "a wrong price must stop the run before anything is sent"
+    bridge.edit("products", PRODUCTS[LONDON], Price=0.01)
+    bridge.delete("coworkers", 101)
+    bridge.sync(only=["papercut_print_jobs", "print_charges", "nexudus_print_charges"])
+    assert bridge.events()[str(job)] == ["sale 88 held"], "Nexudus should have refused a sale of nobody"
+    bridge.refund(job)
+    for _ in range(2):
+        for site in SITES:
+            assert bridge.sync(site).ok
+    assert bridge.events()[str(job)] == ["sale 88 held", "undo_sale 88 priced"]
+    assert Look(bridge, instance).requests == {}, "a reversal that waits for a person must not start runs"
+
+
+def test_a_site_with_a_run_in_progress_is_not_asked_for(bridge: Harness, instance: dg.DagsterInstance) -> None:
+    bridge.print_job("staff", 10)
+    job = bridge.defs.resolve_job_def("sync_site")
+    run = instance.create_run_for_job(
+        job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "london"}, asset_selection=None
+    )
+    try:
+        assert Look(bridge, instance).skipped.startswith("london: a run is in progress"), "one run of a site at a time"
+    finally:
+        instance.delete_run(run.run_id)
+
+
+def test_dry_run_mode_looks_at_rest_and_switching_it_off_is_a_reason() -> None:
+    people = [customer(101, PaperCutPayAsYouPrint=True)]
+    with telling(world(people)) as bridge, dg.DagsterInstance.get() as instance:
+        bridge.reconfigure({"[nexudus]": 'mode = "dry_run"\n[nexudus]'})
+        bridge.forget_calls()
+        assert bridge.sync().ok
+        assert bridge.writes() == {}, "a dry run may not write"
+        assert Look(bridge, instance).requests == {}, "a dry run that ended has nothing more to do"
+        bridge.reconfigure({'mode = "dry_run"': 'mode = "apply"'})
+        assert Look(bridge, instance).requests, "after going live the plan must be carried out"
+        assert bridge.sync().ok
+        assert "c101@example.com" in bridge.users()

@@ -1,0 +1,224 @@
+"""The warehouse on real files: waiting, rolling back, privacy, and SQL that can touch nothing else.
+
+What belongs here: `pipeline/warehouse.py`. What does not: what the tables mean (`test_ledger.py`, `test_ownership.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from pandera.errors import SchemaErrors
+
+from pipeline import warehouse
+from pipeline.domain import schemas
+from pipeline.errors import PermanentError, TransientError
+from pipeline.settings import prepared_home
+from pipeline.warehouse import Warehouse
+from tests.frames import grants
+
+NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
+MONEY = ("charge", "charge_event", "ownership_event", "safety_event")
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipeline.warehouse import Warehouse
+with Warehouse(Path(sys.argv[1])).connect():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "state" / "warehouse.duckdb", wait_seconds=20)
+
+
+@contextmanager
+def held_by_another_process(store: Warehouse) -> Generator[subprocess.Popen[str], None, None]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            let_go(process)
+            process.wait(timeout=30)
+
+
+def let_go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    if not process.stdin.closed:
+        process.stdin.close()
+
+
+def test_a_file_that_another_process_holds_is_waited_for(store: Warehouse) -> None:
+    with held_by_another_process(store) as process:
+        threading.Timer(0.5, let_go, [process]).start()
+        started = time.monotonic()
+        assert store.read("nexudus_credits").height == 0, "once the other process lets go, the read must succeed"
+        assert time.monotonic() - started > 0.3, "the read should have had to wait"
+
+
+def test_a_file_that_is_held_for_too_long_ends_in_an_error_that_says_what_to_do(store: Warehouse) -> None:
+    impatient = Warehouse(store.path, wait_seconds=0.2)
+    with (
+        held_by_another_process(store),
+        pytest.raises(TransientError, match=r"Another process held.*What to do: close"),
+    ):
+        impatient.read("nexudus_credits")
+
+
+def test_threads_take_turns(store: Warehouse) -> None:
+    def add(number: int) -> None:
+        with store.transaction() as con:
+            warehouse.set_bookmark(con, "london", f"name{number}", "value", NOW)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.connect() as con:
+        assert con.execute("SELECT count(*) FROM bookmark").fetchone() == (8,), "a thread lost its write"
+
+
+def test_a_transaction_is_rolled_back_whole_by_any_exception(store: Warehouse) -> None:
+    store.replace("nexudus_credits", grants("credit_id\n1"))
+
+    def half() -> None:
+        with store.transaction() as con:
+            warehouse.replace(con, "nexudus_credits", grants("credit_id\n2\n3"))
+            warehouse.set_bookmark(con, "london", "jobs_cursor", "9/9", NOW)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    assert store.read("nexudus_credits")["credit_id"].to_list() == [1], "rows of a broken transaction stayed"
+    assert store.bookmark("london", "jobs_cursor") is None, "a bookmark of a broken transaction stayed"
+
+
+def test_a_frame_that_breaks_its_contract_replaces_nothing(store: Warehouse) -> None:
+    store.replace("nexudus_credits", grants("credit_id\n1"))
+    with pytest.raises(SchemaErrors, match="credit_id"):
+        store.replace("nexudus_credits", grants("credit_id\n2\n2"))
+    assert store.read("nexudus_credits")["credit_id"].to_list() == [1]
+
+
+def test_everything_in_the_state_folder_is_private_even_if_the_folder_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    monkeypatch.setenv("PRINTBRIDGE_HOME", str(folder))
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is restored
+    before = os.umask(0o022)
+    try:
+        with Warehouse(prepared_home().warehouse).transaction() as con:
+            warehouse.set_bookmark(con, "london", "name", "value", NOW)
+            modes = {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()}
+    finally:
+        os.umask(before)
+    assert "warehouse.duckdb.wal" in modes, "the write-ahead log should be there before the commit"
+    assert not any(modes.values()), f"others can read {modes}: create files with mode 0600"
+    assert folder.stat().st_mode & 0o777 == 0o700, "the state folder must be private"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM read_csv('{folder}/secret.csv')",
+        "COPY (SELECT 1) TO '{folder}/stolen.csv'",
+        "ATTACH '{folder}/other.duckdb'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access=true",
+        "SET allowed_directories=['/']",
+    ],
+)
+def test_sql_reaches_nothing_outside_the_file(store: Warehouse, tmp_path: Path, sql: str) -> None:
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    with store.connect() as con, pytest.raises(duckdb.Error):
+        con.execute(sql.format(folder=tmp_path))
+    assert not (tmp_path / "stolen.csv").exists()
+
+
+def test_sql_may_write_to_the_folders_that_are_named(tmp_path: Path) -> None:
+    exports = tmp_path / "it's exports"
+    exports.mkdir()
+    store = Warehouse(tmp_path / "warehouse.duckdb", folders=(exports,))
+    with store.connect() as con:
+        con.execute("COPY (SELECT 1 AS one) TO '" + str(exports / "one.csv").replace("'", "''") + "'")
+    assert (exports / "one.csv").read_text() == "one\n1\n"
+
+
+def test_a_damaged_file_is_named_with_the_way_out(store: Warehouse) -> None:
+    store.path.parent.mkdir(parents=True)
+    store.path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(PermanentError, match=r"cannot be opened.*printbridge recover"):
+        store.read("nexudus_credits")
+
+
+def test_a_file_of_another_version_is_refused(store: Warehouse) -> None:
+    with store.transaction() as con:
+        con.execute("INSERT INTO schema_version VALUES (999)")
+    with pytest.raises(PermanentError, match="has version 999"):
+        store.read("nexudus_credits")
+
+
+def test_every_table_has_the_columns_of_its_contract_and_no_secondary_index(store: Warehouse) -> None:
+    with store.connect() as con:
+        for table in schemas.TABLES:
+            assert warehouse.read(con, table).schema == schemas.columns(table), f"{table} differs from its contract"
+        assert con.execute("SELECT index_name FROM duckdb_indexes()").fetchall() == [], (
+            "a secondary unique index stops being unique after a kill: use an inline PRIMARY KEY"
+        )
+        doubles = con.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() "
+            " WHERE NOT internal AND data_type IN ('FLOAT', 'DOUBLE')"
+        ).fetchall()
+        assert doubles == [], "money may not be kept as a floating-point number"
+
+
+def test_no_statement_changes_a_row_of_the_append_only_tables() -> None:
+    root = Path(__file__).parent.parent
+    pattern = re.compile(rf"(UPDATE|DELETE\s+FROM|TRUNCATE|INSERT\s+OR\s+REPLACE\s+INTO)\s+({'|'.join(MONEY)})\b", re.I)
+    sources = [path for folder in ("pipeline", "assets") for path in (root / folder).rglob("*.py")]
+    found = [f"{path.name}: {match.group()}" for path in sources for match in pattern.finditer(path.read_text("utf-8"))]
+    assert found == [], "money and ownership are append-only: write another event instead"
+
+
+def test_uniqueness_survives_a_killed_process(store: Warehouse) -> None:
+    insert = (
+        "import os, sys\nfrom pathlib import Path\nfrom pipeline.warehouse import Warehouse\n"
+        "with Warehouse(Path(sys.argv[1])).connect() as con:\n"
+        "    con.execute(\"INSERT INTO charge_event VALUES ('R', 0, 'priced', now(), 'r', 'a', NULL, '')\")\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", insert, str(store.path)], check=False, timeout=60)
+    again = "INSERT INTO charge_event VALUES ('R', 0, 'priced', now(), 'r', 'a', NULL, '')"
+    with store.connect() as con:
+        assert con.execute("SELECT count(*) FROM charge_event").fetchone() == (1,), "a committed row was lost"
+        with pytest.raises(duckdb.ConstraintException):
+            con.execute(again)
+
+
+def test_times_come_back_in_utc(store: Warehouse) -> None:
+    store.replace("nexudus_credits", grants("credit_id expires_at\n1 11-20T09:30"))
+    assert store.read("nexudus_credits")["expires_at"].dtype == pl.Datetime("us", "UTC")
+    assert store.read("nexudus_credits")["expires_at"].to_list() == [datetime(2026, 11, 20, 9, 30, tzinfo=UTC)]

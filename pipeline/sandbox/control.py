@@ -144,7 +144,7 @@ class Control:
                     message = f"unknown target {fault.target!r}; known: {', '.join(['nexudus', *self.sites])}"
                     raise ValueError(message)
             self.core.faults.planned += planned
-        return _answer({"planned": len(self.core.faults.planned)})
+        return _answer({"planned": len(self.core.faults.planned), "fired": self.core.faults.fired})
 
     async def switches(self, request: Request) -> Response:
         """Set switches; the answer shows all that were ever set."""

@@ -86,6 +86,8 @@ class Faults:
     """The planned faults, each used up as matching calls arrive."""
 
     planned: list[Fault] = field(default_factory=list[Fault])
+    fired: int = 0
+    """How many calls were faulted so far."""
 
     def take(self, target: str, call: str) -> Fault | None:
         """The fault for this call, if one is planned, with one use of it spent.
@@ -101,6 +103,7 @@ class Faults:
                 fault.after -= 1
                 continue
             fault.times -= 1
+            self.fired += 1
             return fault
         return None
 

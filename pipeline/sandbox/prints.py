@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pipeline.sandbox.world import printing_customers
+from pipeline.sandbox.world import pricing_models, printing_customers
 
 Json = dict[str, Any]
 
@@ -129,14 +129,17 @@ def _cost(printer: Mapping[str, Any], pages: int, color_pages: int) -> int:
 
 def _oversize(jobs: list[Json], world: Mapping[str, Any]) -> None:
     """Make one job of a customer who pays per print a huge one, in colour on the dearest printer."""
+    models = pricing_models(world)
+    charged = {site["business_id"] for name, site in world["sites"].items() if "pay_per_print" in models[name]}
     paying = {
         account["Email"].lower()
         for account in world["nexudus"]["coworkers"]
-        if account["PaperCutPayAsYouPrint"] and account["Email"]
-    }
+        if account["PaperCutPayAsYouPrint"] and not account["PaperCutFreePrinting"] and account["Email"]
+        and account["InvoicingBusinessId"] in charged
+    }  # fmt: skip
     late = jobs[len(jobs) // 3 :]
     chosen = next((job for job in late if job["username"] in paying and job.get("printed", True)), None)
     if chosen:
         printer = max(world["sites"][chosen["site"]]["printers"], key=lambda each: each["cost_color"])
-        size = {"pages": OVERSIZE_PAGES, "color_pages": OVERSIZE_PAGES, "copies": 2, "printer": printer["name"]}
-        chosen |= size | {"cost": 2 * _cost(printer, OVERSIZE_PAGES, OVERSIZE_PAGES)}
+        size = {"pages": OVERSIZE_PAGES, "color_pages": OVERSIZE_PAGES, "copies": 4, "printer": printer["name"]}
+        chosen |= size | {"cost": 4 * _cost(printer, OVERSIZE_PAGES, OVERSIZE_PAGES)}

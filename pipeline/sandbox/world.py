@@ -77,7 +77,7 @@ COMPANIES = (
 )  # fmt: skip
 TEAMS = ("Blue desk", "Team Łódź", "Команда Север", "Ομάδα Άλφα", "North wing", "二号室", "Night owls")
 STAFF = (("reception", "Front Desk"), ("m.okafor", "Mercy Okafor"), ("j.weiß", "Jörg Weiß"), ("scanner", ""))
-PRINTERS = (("ground", 5, 30, "Ground floor"), ("quiet", 4, 0, "Quiet room"), ("studio", 8, 60, "Studio, A3"))
+PRINTERS = (("ground", 3, 18, "Ground floor"), ("quiet", 2, 0, "Quiet room"), ("studio", 4, 24, "Studio, A3"))
 """Name, credits a B/W page, credits a colour page (0: no colour), location. Colour costs 5 to 10 times as much."""
 
 
@@ -132,7 +132,8 @@ def settings_for(world: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[st
     }
     lines = ["[nexudus]", f'base_url = "{ready["nexudus_url"]}"']
     charge_from = datetime.fromisoformat(world["clock"]).astimezone(UTC)
-    for (name, site), model in zip(world["sites"].items(), cycle(MODELS), strict=False):
+    models = pricing_models(world)
+    for name, site in world["sites"].items():
         at_home = [record for record in nexudus["products"] if record["BusinessId"] == site["business_id"]]
         services = [record for record in nexudus["extraservices"] if record["BusinessId"] == site["business_id"]]
         secrets = {f"PAPERCUT_TOKEN_{name.upper()}": "token", f"PAPERCUT_DB_{name.upper()}": "jobs_uri"}
@@ -140,7 +141,7 @@ def settings_for(world: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[st
         values: Json = {
             "business_id": site["business_id"],
             "timezone": site["config"]["timezone"],
-            "pricing_model": model,
+            "pricing_model": models[name],
             "charge_product_id": next(record["Id"] for record in at_home if record["Name"] == "Printing"),
             "credit_ids": [record["Id"] for record in services if record["IsPrintingCredit"]],
         }
@@ -150,6 +151,22 @@ def settings_for(world: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[st
         lines += [f"[sites.{name}.papercut]", f'url = "{ready["sites"][name]["papercut_url"]}"']
         lines += [f'token_env = "{token}"', f"[sites.{name}.jobs]", 'source = "database"', f'uri_env = "{database}"']
     return "\n".join(lines) + "\n", environment
+
+
+def pricing_models(world: Mapping[str, Any]) -> dict[str, str]:
+    """The pricing model of each site, as its customers' flags and credits suppose it."""
+    return dict(zip(world["sites"], cycle(MODELS), strict=False))
+
+
+def renewals(world: Mapping[str, Any]) -> list[Json]:
+    """The credits that the plans bring when those of the world's month have lapsed: as many, for the month after."""
+    records: list[Json] = []
+    for credit in world["nexudus"]["coworkerextraservices"]:
+        if credit.get("IsFromTariff") and _is_left(world, credit):
+            end = datetime.fromisoformat(credit["ExpireDate"]) + timedelta(days=30)
+            fresh = {"RemainingUses": credit["TotalUses"], "ValidFrom": credit["ExpireDate"], "ExpireDate": _text(end)}
+            records.append({name: value for name, value in credit.items() if name != "Id"} | fresh)
+    return records
 
 
 def printing_customers(world: Mapping[str, Any], site: str) -> list[str]:

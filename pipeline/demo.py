@@ -1,0 +1,366 @@
+"""The demo: a month in an invented coworking space, every job of it through Dagster, and what came of it.
+
+What belongs here: the order of the month (people print, an administrator edits, the bridge runs) and the tables at the
+end. What does not: who the people are (`sandbox/world.py`), what they print (`sandbox/prints.py`), any rule. Every
+number shown is read from the warehouse; none is known beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipeline import ledger, ownership, warehouse
+from pipeline.automation import Outcome, run_job, storage
+from pipeline.definitions import build_defs
+from pipeline.domain import charges
+from pipeline.domain.jobs import latest
+from pipeline.errors import ConfigError
+from pipeline.resources import Bridge
+from pipeline.sandbox.app import start
+from pipeline.sandbox.prints import make_prints, make_refunds
+from pipeline.sandbox.world import make_world, printing_customers, renewals, settings_for
+from pipeline.settings import load_settings, prepared_home
+
+SITES = ("london", "athens")
+BEGIN = datetime(2026, 10, 1, 4, tzinfo=UTC)
+"""The bridge goes live; the month has a change of the clocks."""
+
+PAUSES = tuple(
+    datetime(2026, month, day, 4, tzinfo=UTC)
+    for month, day in ((10, 6), (10, 11), (10, 16), (10, 21), (10, 26), (11, 1))
+)
+"""When the bridge runs again; at night, so that every job before is old enough to be charged."""
+
+BATCH = 200
+MONTHS_TOKEN_SECONDS = 40 * 86_400
+
+Json = dict[str, Any]
+
+
+def run_demo(folder: Path, *, console: Console, customers: int = 300, keep_running: bool = False) -> int:
+    """Run the demo in a folder of its own.
+
+    Args:
+        folder: gets the configuration, the state below `data` and the sandbox's files; an earlier demo in it is
+            replaced.
+        console: where progress and tables go.
+        customers: how many customer accounts the space has.
+        keep_running: leave the sandbox running until Ctrl-C, so that `printbridge dev` can go on with it.
+
+    Returns:
+        The exit code: 0 when every run succeeded and nothing is unexplained, else 1.
+
+    Raises:
+        ConfigError: the folder holds something else.
+        PermanentError: the sandbox did not start.
+    """
+    _clear(folder)
+    world = make_world(customers, SITES, clock=BEGIN.isoformat())
+    # A month passes in seconds; the client judges the age of its token by a real clock.
+    world["switches"]["token_seconds"] = MONTHS_TOKEN_SECONDS
+    with start(world, folder / "sandbox") as ready, _configured(folder, world, ready):
+        settings = load_settings(folder / "bridge.toml")
+        bridge = Bridge(settings, prepared_home())
+        with httpx.Client(base_url=ready["control_url"] + "/", timeout=60, trust_env=False) as control:
+            month = Month(world, bridge, control, console)
+            month.live()
+        bridge.close()
+        unexplained = _show(month, folder)
+        if keep_running:
+            console.print("The sandbox keeps running for `printbridge dev`; Ctrl-C ends it.")
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+    return 0 if not month.failures and unexplained == 0 else 1
+
+
+@dataclass
+class Month:
+    """One month: the people of a world, the bridge that serves them, and what went wrong."""
+
+    world: Json
+    bridge: Bridge
+    control: httpx.Client
+    console: Console
+    failures: list[Outcome] = field(default_factory=list[Outcome])
+    findings: dict[tuple[str, str], list[str]] = field(default_factory=dict[tuple[str, str], list[str]])
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.sites = list(self.world["sites"])
+        self.jobs = make_prints(self.world, BEGIN, PAUSES[-1])
+        self.refunds = make_refunds(self.jobs, PAUSES[-1])
+        self._defs = build_defs(self.bridge.settings, bridge=self.bridge)
+        self._instance = storage()
+        self._numbers: dict[int, tuple[str, int]] = {}
+        self._renamed: dict[str, str] = {}
+
+    def live(self) -> None:
+        """Live through the month: transfer the users, print and charge, then reconcile and report."""
+        with _progress(self.console, len(self.sites) * (len(PAUSES) + 1)) as told:
+            self._run(told, "sync_site", {site: f"{site}: users transferred" for site in self.sites})
+            edits = administration(self.world, len(PAUSES))
+            for (since, until), edited in zip(pairwise((BEGIN, *PAUSES)), edits, strict=True):
+                self._advance(until)
+                printed = self._print(since, until)
+                self._refund(since, until)
+                for edit in edited:
+                    self._edit(edit)
+                texts = {site: f"{site}: {printed[site]} jobs until {until:%d %B}" for site in self.sites}
+                self._run(told, "sync_site", texts)
+        days = {site: self._days(site) for site in self.sites}
+        with _progress(self.console, sum(map(len, days.values())) + len(self.sites), quiet=True) as told:
+            for day in sorted({day for of_site in days.values() for day in of_site}):
+                texts = {site: f"{site}: {day} reconciled" for site in self.sites if day in days[site]}
+                self._run(told, "reconcile", texts, day=str(day))
+            texts = {site: f"{site}: report of {BEGIN:%B %Y}" for site in self.sites}
+            self._run(told, "monthly_report", texts, month=f"{BEGIN:%Y-%m}")
+
+    def _run(self, told: Callable[[str, Outcome], None], job: str, texts: Mapping[str, str], **dimension: str) -> None:
+        """Run a job through Dagster for some sites at the same time, and remember what failed and what checks found.
+
+        Args:
+            told: tells the progress.
+            job: name of the job.
+            texts: what to tell, by site.
+            dimension: the day or month, for a job that has one.
+        """
+
+        def run(site: str) -> Outcome:
+            partition = {"site": site, **dimension} if dimension else site
+            return run_job(self._defs, job, partition, instance=self._instance)
+
+        with ThreadPoolExecutor(len(texts)) as pool:
+            for (site, text), outcome in zip(texts.items(), pool.map(run, texts), strict=True):
+                self.runs += 1
+                self.findings[job, site] = outcome.findings
+                if not outcome.ok:
+                    self.failures.append(outcome)
+                told(text, outcome)
+
+    def _advance(self, until: datetime) -> None:
+        now = datetime.fromisoformat(self._ask("GET", "clock")["now"])
+        self._ask("POST", "clock", {"advance_seconds": max(0.0, (until - now).total_seconds())})
+
+    def _print(self, since: datetime, until: datetime) -> dict[str, int]:
+        """Send the jobs of a period to PaperCut; how many it took, by site (the others have no user there)."""
+        due = [
+            (position, job | {"username": self._renamed.get(job["username"], job["username"])})
+            for position, job in enumerate(self.jobs)
+            if since <= datetime.fromisoformat(job["at"]) < until
+        ]
+        taken = dict.fromkeys(self.sites, 0)
+        for first in range(0, len(due), BATCH):
+            batch = due[first : first + BATCH]
+            answers = self._ask("POST", "print", [job for _, job in batch])
+            for (position, job), answer in zip(batch, answers, strict=True):
+                if answer.get("allowed"):
+                    self._numbers[position] = (str(job["site"]), answer["job_id"])
+                taken[job["site"]] += "job_id" in answer
+        return taken
+
+    def _refund(self, since: datetime, until: datetime) -> None:
+        for refund in self.refunds:
+            number = self._numbers.get(refund["print"])
+            if number and since <= datetime.fromisoformat(refund["at"]) < until:
+                part = {"amount": refund["amount"]} if "amount" in refund else {}
+                self._ask("POST", "refund", {"site": number[0], "job_id": number[1], **part})
+
+    def _edit(self, edit: Json) -> None:
+        renamed = edit.get("renamed")
+        if renamed:
+            self._renamed |= renamed
+        self._ask("POST", "nexudus", {name: value for name, value in edit.items() if name != "renamed"})
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        return self.control.request(method, path, json=body).raise_for_status().json()
+
+    def _days(self, site: str) -> list[date]:
+        """The local days on which the site has jobs."""
+        zone = self.bridge.settings.site(site).timezone
+        jobs = latest(self.bridge.warehouse.read("papercut_print_jobs", site))
+        return sorted(jobs["printed_at"].dt.convert_time_zone(zone).dt.date().unique())
+
+
+def administration(world: Mapping[str, Any], times: int, *, seed: int = 1) -> list[list[Json]]:
+    """What an administrator does in Nexudus between the runs: as many lists of edits as `times`.
+
+    Each is a body of `POST /control/nexudus`; a change of e-mail also says under `renamed` who prints under which name
+    from then on.
+    """
+    rng = random.Random(f"administration:{seed}")  # noqa: S311 - a seeded month is not cryptography
+    printing = {name for site in world["sites"] for name in printing_customers(world, site)}
+    accounts = [account for account in world["nexudus"]["coworkers"] if (account["Email"] or "").lower() in printing]
+    rng.shuffle(accounts)
+    chosen = iter(accounts)
+    credit_holders = [credit for credit in world["nexudus"]["coworkerextraservices"] if credit["RemainingUses"] > 500]
+    edits: list[list[Json]] = [[] for _ in range(times)]
+    for position, account in zip(range(4 * times), chosen, strict=False):
+        email, number = account["Email"], account["Id"]
+        moved = email.replace("@", ".new@")
+        changes: tuple[Json, ...] = (
+            {"set": {"Active": False}},
+            {"set": {"PaperCutPayAsYouPrint": not account["PaperCutPayAsYouPrint"]}},
+            {"set": {"Email": moved}, "renamed": {email.lower(): moved.lower()}},
+            {"set": {"FullName": f"{account['FullName']} 新", "AccessPincode": f"{99_999 - position:05d}"}},
+        )
+        edits[position % times].append({"entity": "coworkers", "id": number, **changes[position // times]})
+    for turn, credit in zip(edits, rng.sample(credit_holders, min(times, len(credit_holders))), strict=False):
+        turn.append({"entity": "coworkerextraservices", "id": credit["Id"], "set": {"RemainingUses": 40}})
+        gift = {name: credit[name] for name in ("CoworkerId", "BusinessId", "ExtraServiceId", "ChargePeriod")}
+        grant = {"TotalUses": 1000, "RemainingUses": 1000, "Notes": "Thank you for the plants"}
+        turn.append({"entity": "coworkerextraservices", "set": {**gift, **grant}})
+    edits[-1] += [{"entity": "coworkerextraservices", "set": credit} for credit in renewals(world)]
+    return edits
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+
+def _clear(folder: Path) -> None:
+    """Make room for the demo; only an earlier demo is removed."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "sandbox" / "world.json").exists():
+        raise ConfigError(f"The folder {folder} holds something other than a demo", "name an empty or new folder")
+    for name in ("data", "sandbox"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+@contextmanager
+def _configured(folder: Path, world: Json, ready: Json) -> Generator[None, None, None]:
+    """Write bridge.toml and .env, and let this process use them for the length of the block."""
+    text, environment = settings_for(world, ready)
+    environment |= {"PRINTBRIDGE_HOME": str((folder / "data").absolute())}
+    (folder / "bridge.toml").write_text(text, "utf-8")
+    secrets = folder / ".env"
+    secrets.touch(mode=0o600)
+    secrets.write_text("".join(f"{name}='{value}'\n" for name, value in environment.items()), "utf-8")
+    before = dict(os.environ)
+    os.environ.update(environment, PRINTBRIDGE_CONFIG=str(folder / "bridge.toml"))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(console: Console, steps: int, *, quiet: bool = False) -> Generator[Any, None, None]:
+    """Yields a function that tells a step and its outcome: a bar in a terminal, plain lines elsewhere.
+
+    Args:
+        console: where to.
+        steps: how many steps there will be.
+        quiet: without a terminal, tell failures and the last step only.
+    """
+    done = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=steps)
+
+        def tell(text: str, outcome: Outcome) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, advance=1, description=text)
+            if not outcome.ok:
+                causes = "; ".join(f"{step}: {kind}: {cause}" for step, (kind, cause) in outcome.failures.items())
+                bar.console.print(f"{text}: FAILED: {causes}", markup=False, highlight=False)
+            elif not console.is_terminal and (not quiet or done == steps):
+                console.print(f"[{done}/{steps}] {text}", markup=False, highlight=False)
+
+        yield tell
+
+
+def _show(month: Month, folder: Path) -> int:
+    """Print the tables; returns the unexplained difference of all sites in cents."""
+    console, sites = month.console, month.sites
+    _print_table(console, "Users", sites, [_users(month.bridge, site) for site in sites])
+    _print_table(console, "Jobs (amounts in credits and cents)", sites, [_jobs(month.bridge, site) for site in sites])
+    books = [_reconciliation(month.bridge, site) for site in sites]
+    _print_table(console, "Reconciliation, in cents", sites, books)
+    for finding in sorted({finding for found in month.findings.values() for finding in found}):
+        console.print(f"Check {finding.partition(';')[0]}", markup=False, highlight=False)
+    exports = sorted(path for path in month.bridge.home.exports.rglob("*") if path.is_file())
+    console.print(f"{month.runs} runs through Dagster, {len(month.failures)} failed.", highlight=False)
+    for path in exports:
+        console.print(f"Report: {path}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"UI:     PRINTBRIDGE_CONFIG={folder / 'bridge.toml'} printbridge dev", soft_wrap=True)
+    return sum(int(site["unexplained difference"]) for site in books)
+
+
+def _print_table(console: Console, title: str, sites: Sequence[str], columns: Sequence[Mapping[str, str]]) -> None:
+    """One column per site, one row for everything that any of them counts."""
+    table = Table("", *sites, title=title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in dict.fromkeys(name for column in columns for name in column):
+        table.add_row(name, *(column.get(name, "0") for column in columns))
+    console.print(table)
+
+
+def _users(bridge: Bridge, site: str) -> dict[str, str]:
+    """What was done to the print users of a site in the month, and who is left out now."""
+    done = bridge.warehouse.read("papercut_user_sync", site).filter(pl.col("outcome") == "done")
+    counts = dict(done.group_by("action").len().iter_rows())
+    words = {
+        "create": "created", "update": "updated", "rename": "renamed", "adjust": "balance adjusted", "remove": "removed"
+    }  # fmt: skip
+    left_out = bridge.warehouse.read("print_accounts", site).drop_nulls("reason")
+    reasons = left_out.group_by("reason").len().sort("reason").iter_rows()
+    told = {word: str(counts.get(action, 0)) for action, word in words.items()}
+    return told | {f"left out: {reason.replace('_', ' ')}": str(number) for reason, number in reasons}
+
+
+def _jobs(bridge: Bridge, site: str) -> dict[str, str]:
+    """What became of the print jobs of a site: how many, and their amount."""
+    rules = bridge.settings.site(site).rules(site)
+    with bridge.warehouse.connect() as con:
+        jobs = latest(warehouse.read(con, "papercut_print_jobs", site))
+        lines = ledger.lines(con, site)
+        names = ownership.names(con, site)
+    live = charges.live(lines)
+    held = pl.col("state") == "held"
+    groups = {
+        "charged": live.filter((pl.col("kind") == "sale") & ~held),
+        "paid by credit": live.filter((pl.col("kind") == "credit") & ~held),
+        "free": live.filter((pl.col("kind") == "waive") & ~held),
+        "held": live.filter(held),
+        "given back": lines.filter(pl.col("undoes").is_not_null()),
+    }
+    told = {name: f"{group['job_id'].n_unique()} ({group['amount_cents'].sum()})" for name, group in groups.items()}
+    others = charges.unattributed(jobs, names, rules)
+    told["of staff and others"] = f"{others.height} ({others['cost'].sum() or 0:.0f})"
+    told["refunded in PaperCut"] = str(jobs.filter("refunded").height)
+    told["refused"] = str(jobs.filter(~pl.col("allowed")).height)
+    told["never released"] = str(jobs.filter(pl.col("allowed") & ~pl.col("printed")).height)
+    return told | {"jobs in all": str(jobs.height)}
+
+
+def _reconciliation(bridge: Bridge, site: str) -> dict[str, str]:
+    """The sums of a site over all its days."""
+    frame = bridge.warehouse.read("reconciliation", site)
+    told = {"days": str(frame["day"].n_unique()), "jobs": str(frame.height)}
+    sums = {
+        "PaperCut": "papercut_cents", "ledger": "ledger_cents", "of it money": "sale_cents",
+        "money in Nexudus": "nexudus_cents", "explained difference": "explained_cents",
+        "unexplained difference": "unexplained_cents",
+    }  # fmt: skip
+    return told | {name: str(frame[column].sum()) for name, column in sums.items()}

@@ -8,8 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,7 @@ def _report(bridge: Bridge, sites: Sequence[str], month: str, folder: Path, scop
     from pipeline.reports.page import page  # noqa: PLC0415 - heavy
     from pipeline.reports.workbook import write_workbook  # noqa: PLC0415 - heavy
 
-    sheets = _sheets(bridge, sites, month)
-    sheets["year_to_date"] = _year_to_date(bridge, sites, month)
+    sheets, before = _sheets(bridge, sites, month)
     zones = tuple(dict.fromkeys(bridge.settings.site(site).timezone for site in sites))
     title = Title(scope, month, zones)
     stem = f"print-charges-{folder.name}-{month}"
@@ -75,7 +73,6 @@ def _report(bridge: Bridge, sites: Sequence[str], month: str, folder: Path, scop
         for name, sheet in sheets.items():
             (made / f"{name}.csv").write_bytes(report.to_csv(sheet))
         write_workbook(made / f"{stem}.xlsx", sheets, title)
-        before = _sheets(bridge, sites, report.month_before(month))
         (made / f"{stem}.html").write_bytes(page(sheets, before, title))
     files = sorted(folder.iterdir())
     return dg.MaterializeResult(
@@ -88,61 +85,47 @@ def _report(bridge: Bridge, sites: Sequence[str], month: str, folder: Path, scop
     )
 
 
-@dataclass(frozen=True)
-class _Month:
-    """What the warehouse holds of one month of a site."""
-
-    jobs: pl.DataFrame
-    lines: pl.DataFrame
-    customers: pl.DataFrame
-    days: pl.DataFrame
-    currency: str | None
-
-    @classmethod
-    def read(cls, bridge: Bridge, site: str, month: str) -> "_Month":
-        """Jobs, ledger lines, customers and reconciliation."""
-        start, end = report.month_bounds(month, bridge.settings.site(site).timezone)
-        with bridge.warehouse.connect() as con:
-            jobs = _jobs(con, site, start, end)
-            return cls(
-                jobs,
-                ledger.lines(con, site, jobs),
-                warehouse.read(con, "nexudus_customers"),
-                warehouse.read(con, "reconciliation", site),
-                warehouse.bookmark(con, site, "currency"),
+def _charged(bridge: Bridge, site: str, month: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The jobs of a month, the latest revision of each, and their ledger lines."""
+    start, end = report.month_bounds(month, bridge.settings.site(site).timezone)
+    with bridge.warehouse.connect() as con:
+        jobs = latest(
+            warehouse.query(
+                con,
+                "SELECT * FROM papercut_print_jobs WHERE site = $site AND printed_at >= $start AND printed_at < $end",
+                site=site, start=start, end=end,
             )
+        )  # fmt: skip
+        return jobs, ledger.lines(con, site, jobs)
 
 
-def _jobs(con: warehouse.Connection, site: str, start: datetime, end: datetime) -> pl.DataFrame:
-    return latest(
-        warehouse.query(
-            con,
-            "SELECT * FROM papercut_print_jobs WHERE site = $site AND printed_at >= $start AND printed_at < $end",
-            site=site, start=start, end=end,
-        )
-    )  # fmt: skip
+def _sheets(bridge: Bridge, sites: Sequence[str], month: str) -> tuple[Sheets, Sheets]:
+    """The sheets of a month and of the month before, of several sites below one another."""
+    of_sites = [_of_site(bridge, site, month) for site in sites]
+    return report.together([now for now, _ in of_sites]), report.together([before for _, before in of_sites])
 
 
-def _sheets(bridge: Bridge, sites: Sequence[str], month: str) -> Sheets:
-    """The sheets of a month, of several sites below one another."""
+def _of_site(bridge: Bridge, site: str, month: str) -> tuple[Sheets, Sheets]:
+    """The sheets of a month and of the month before, of one site.
 
-    def of(site: str) -> Sheets:
-        has = _Month.read(bridge, site, month)
-        rules = bridge.settings.site(site).rules(site)
-        return report.monthly(has.jobs, has.lines, has.customers, has.days, rules, month, has.currency)
-
-    return report.together([of(site) for site in sites])
-
-
-def _year_to_date(bridge: Bridge, sites: Sequence[str], month: str) -> pl.DataFrame:
-    """The rows for accountants, month by month, so that a year needs no more memory than a month."""
-
-    def of(site: str, each: str) -> pl.DataFrame:
-        has = _Month.read(bridge, site, each)
-        rules = bridge.settings.site(site).rules(site)
-        return report.year_to_date(has.jobs, has.lines, has.customers, rules, each, has.currency)
-
-    return pl.concat([of(site, each) for site in sites for each in report.months_to_date(month)])
+    The year is read month by month, each once, so that it needs little more memory than a month.
+    """
+    rules = bridge.settings.site(site).rules(site)
+    with bridge.warehouse.connect() as con:
+        customers = warehouse.read(con, "nexudus_customers")
+        days = warehouse.read(con, "reconciliation", site)
+        currency = warehouse.bookmark(con, site, "currency")
+    before, year = report.month_before(month), report.months_to_date(month)
+    first = f"{rules.charge_from - timedelta(days=1):%Y-%m}"
+    sheets: dict[str, Sheets] = {}
+    booked: list[pl.DataFrame] = []
+    for each in sorted({before, month, *(earlier for earlier in year if earlier >= first)}):
+        jobs, lines = _charged(bridge, site, each)
+        if each in {before, month}:
+            sheets[each] = report.monthly(jobs, lines, customers, days, rules, each, currency)
+        if each in year:
+            booked.append(report.year_to_date(jobs, lines, customers, rules, each, currency))
+    return {**sheets[month], "year_to_date": pl.concat(booked)}, sheets[before]
 
 
 @contextmanager

@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from pipeline import ledger, ownership
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.resources import Bridge
 
 Document = dict[str, Any]
+Item = TypeVar("Item")
 
 PIPE_WIDTH = 200
 """Columns where standard output is no terminal: wide enough that no reference or reason is cut."""
@@ -186,6 +188,49 @@ def plans(sites: Mapping[str, Document]) -> None:
             out.print(
                 _table(charges, ("ref", "kind", "state", "amount_cents", "job_id", "username", "coworker_id", "why"))
             )
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Rows as a table; a column without a value is left out."""
+    if rows:
+        _out().print(_table(rows, columns))
+
+
+def watched(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """The items, with a bar on standard error while they come; plain lines now and then where that is no terminal."""
+    err = Console(stderr=True, highlight=False)
+    if err.is_terminal:
+        yield from track(items, what, total, console=err, transient=True)
+        return
+    for number, item in enumerate(items, 1):
+        if number % 100 == 0 or number == total:
+            err.print(f"{number} of {total} {what}")
+        yield item
+
+
+def adoption(site: str, done: Document) -> None:
+    """Which users of a site match somebody, and what became of them."""
+    found, results = done.get("users_found", []), done.get("results", [])
+    able = sum(row["refusal"] is None for row in found)
+    sentences = _troubles(done) if not done["ok"] and not results else []
+    if "waiting" in done:
+        table(found, ("username", "coworker_id", "matched", "becomes", "refusal"))
+        sentences.append(f"{able} users can be taken over, {len(found) - able} cannot.")
+        waiting = done["waiting"]
+        sentences.append(
+            f"They printed {waiting['jobs']} jobs ({waiting['credits']:g} credits) since charge_from"
+            f" ({waiting['charge_from']:%Y-%m-%d %H:%M} UTC), which will be charged; nothing from before it ever is. If"
+            " the old agent has charged them, set charge_from to the moment it was switched off, before you go on."
+        )
+    if results:
+        taken = sum(each["outcome"] == "done" for each in results)
+        sentences.append(f"{taken} users are ours now; `printbridge plan --site {site}` shows what changes for them.")
+    sentences += [f"{each['username']}: {each['outcome']}. {each['detail']}" for each in results
+                  if each["outcome"] != "done"]  # fmt: skip
+    lines(site, sentences)
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

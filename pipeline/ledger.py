@@ -82,6 +82,13 @@ FROM charge c JOIN (
 """
 """Every line with its last event; the remote id is the one Nexudus gave, whatever happened later."""
 
+# The same for the lines of some jobs: the events of all others are left out before they are grouped.
+_LINES_OF_WANTED = LINES.replace(
+    "FROM charge_event",
+    "FROM charge_event WHERE ref IN"
+    " (SELECT c.ref FROM charge c SEMI JOIN wanted w ON w.job_id = c.job_id WHERE c.site = $site)",
+)
+
 
 def lines(con: Connection, site: str, jobs: pl.DataFrame | None = None) -> pl.DataFrame:
     """The lines of a site with their state.
@@ -99,7 +106,9 @@ def lines(con: Connection, site: str, jobs: pl.DataFrame | None = None) -> pl.Da
     con.register("wanted", jobs.select("job_id"))
     try:
         return query(
-            con, LINES + " SEMI JOIN wanted w ON w.job_id = c.job_id WHERE c.site = $site ORDER BY c.ref", site=site
+            con,
+            _LINES_OF_WANTED + " SEMI JOIN wanted w ON w.job_id = c.job_id WHERE c.site = $site ORDER BY c.ref",
+            site=site,
         )
     finally:
         con.unregister("wanted")

@@ -244,7 +244,8 @@ def _writer(page: Worksheet, rows: pl.DataFrame, column: str, styles: _Styles, f
     """How the cells of a column are written: decided once for the column, so that a cell costs little."""
     dtype = rows.schema[column]
     if column.endswith("_cents"):
-        formats = [styles.number(column, currency) for currency in rows["currency"]]
+        by_currency = {currency: styles.number(column, currency) for currency in rows["currency"].unique()}
+        formats = [by_currency[currency] for currency in rows["currency"]]
         return lambda row, place, cents: page.write_number(row, place, cents / 100, formats[row - first])
     if dtype == pl.Int64:
         number = styles.number(column, None)

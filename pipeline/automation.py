@@ -15,12 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
+from filelock import FileLock
 
-from pipeline import backup, looking, warehouse
+from pipeline import alerts, backup, looking, warehouse
+from pipeline.channels import channels
 from pipeline.clock import system_clock
-from pipeline.errors import BridgeError
+from pipeline.errors import BridgeError, TransientError
 from pipeline.resources import Bridge
-from pipeline.settings import Settings
+from pipeline.settings import Settings, home
 
 LOOK_SECONDS = 20.0
 """How long one site may keep a tick waiting; a dead server delays nobody for longer."""
@@ -30,6 +32,10 @@ RETRY_MINUTES = 10
 
 REASON_TAG = "printbridge/reason"
 REREAD_DAYS = 45
+DRY_RUN_TAG = "printbridge/dry_run"
+
+FAILURES_DAYS = 8
+"""How far back a failed run still counts, if none has made it good."""
 
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
@@ -55,6 +61,7 @@ class Partitions:
     site: dg.StaticPartitionsDefinition
     site_day: dg.MultiPartitionsDefinition
     site_month: dg.MultiPartitionsDefinition
+    month: dg.TimeWindowPartitionsDefinition
 
     @classmethod
     def of(cls, settings: Settings) -> "Partitions":
@@ -67,6 +74,7 @@ class Partitions:
             site,
             dg.MultiPartitionsDefinition({"site": site, "day": day}),
             dg.MultiPartitionsDefinition({"site": site, "month": month}),
+            month,
         )
 
     def placed(self, spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -77,6 +85,8 @@ class Partitions:
         if isinstance(stand_in, dg.MultiPartitionsDefinition):
             days = any(dimension.name == "day" for dimension in stand_in.partitions_defs)
             return spec.replace_attributes(partitions_def=self.site_day if days else self.site_month)
+        if isinstance(stand_in, dg.TimeWindowPartitionsDefinition):
+            return spec.replace_attributes(partitions_def=self.month)
         return spec.replace_attributes(partitions_def=self.site)
 
 
@@ -100,6 +110,7 @@ def jobs() -> list[Any]:
         ),
         job("reconcile", "Hold PaperCut, the ledger and Nexudus against each other, for one day.", "reconciliation"),
         job("monthly_report", "The print charges of one month, for people.", "monthly_print_report"),
+        job("monthly_report_all", "The same for all sites together.", "monthly_print_report_all"),
         housekeeping,
     ]  # fmt: skip
 
@@ -184,6 +195,17 @@ def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
         ]
 
     @dg.schedule(
+        cron_schedule="30 6 1 * *", job_name="monthly_report_all", execution_timezone=zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )  # fmt: skip
+    def first_of_month_all(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """The report of all sites together, where there are several."""
+        month = f"{context.scheduled_execution_time - timedelta(days=2):%Y-%m}"
+        if len(settings.sites) == 1:
+            return dg.SkipReason("there is one site, and it has its report")
+        return dg.RunRequest(run_key=f"report-all-sites-{month}", partition_key=month)
+
+    @dg.schedule(
         cron_schedule="30 4 * * *", job_name="housekeeping", execution_timezone=zone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )  # fmt: skip
@@ -191,15 +213,97 @@ def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
         """The backup, and what is too old to keep."""
         return dg.RunRequest()
 
-    return [look_and_sync, nightly_reread, nightly_reconcile, first_of_month, nightly_housekeeping]
+    return [look_and_sync, nightly_reread, nightly_reconcile, first_of_month, first_of_month_all, nightly_housekeeping]
+
+
+def sensors(bridge: Bridge) -> list[dg.SensorDefinition]:
+    """The one that tells people what needs them; on where bridge.toml names somebody to be told.
+
+    It looks for what stands, and not at single events: one message for a cause and not one for each run, and none is
+    lost while the daemon is down.
+    """
+    on = bool(channels(bridge.settings.alerts))
+
+    @dg.sensor(
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
+    )
+    def tell_people(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """Run failures, safety stops, held charges, stale sites and missing seats, by e-mail and webhook."""
+        try:
+            said = alerts.tell(bridge, alerts.causes(bridge, failures(context.instance)))
+        except BridgeError as error:
+            said = [f"not looked at: {error}"]
+        return dg.SkipReason("; ".join(said) or "nothing new")
+
+    return [tell_people]
+
+
+def recorded_failures() -> list[alerts.Failure]:
+    """`failures` of this installation's Dagster storage."""
+    with dg.DagsterInstance.get() as instance:
+        return failures(instance)
+
+
+def failures(instance: dg.DagsterInstance) -> list[alerts.Failure]:
+    """The failed steps of the last days that no later run has made good; the same error of a site and step is one."""
+    # Dagster's storage has its own times, so this is the machine's clock and not the sandbox's.
+    since = system_clock() - timedelta(days=FAILURES_DAYS)
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], created_after=since)
+    found: dict[tuple[str, str, str], alerts.Failure] = {}
+    seen: set[tuple[str, str]] = set()
+    for record in instance.get_run_records(failed, limit=RUNS_AT_ONCE):
+        run = record.dagster_run
+        partition = run.tags.get("dagster/partition", "")
+        if (run.job_name, partition) in seen or run.tags.get(DRY_RUN_TAG) == "true":
+            continue
+        seen.add((run.job_name, partition))
+        step, error, text = _failed_step(instance, run.run_id)
+        site = run.tags.get("dagster/partition/site") or partition
+        if _made_good(instance, record, step, site, partition):
+            continue
+        same = found.get((site, step, error))
+        found[site, step, error] = alerts.Failure(
+            site, tuple(dict.fromkeys([*(same.jobs if same else ()), run.job_name])),
+            tuple(dict.fromkeys([*(same.partitions if same else ()), *filter(None, [partition])])), step, error,
+            same.text if same else text, same.run_id if same else run.run_id,
+            same.failed_at if same else record.create_timestamp,
+        )  # fmt: skip
+    return list(found.values())
+
+
+def _failed_step(instance: dg.DagsterInstance, run_id: str) -> tuple[str, str, str]:
+    """The step that failed first, the class of its error and its text."""
+    kinds = {
+        dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RESOURCE_INIT_FAILURE, dg.DagsterEventType.RUN_FAILURE,
+    }  # fmt: skip
+    for entry in instance.all_logs(run_id, of_type=kinds):
+        event = entry.dagster_event
+        if event and event.is_step_failure and event.step_failure_data.error:
+            return (event.step_key or "", *_cause(event.step_failure_data.error))
+        if event and event.is_resource_init_failure and event.engine_event_data.error:
+            return ("start", *_cause(event.engine_event_data.error))
+    return "start", "Exception", "the run ended without a word: its process was killed, or the machine restarted"
+
+
+def _made_good(instance: dg.DagsterInstance, failed: dg.RunRecord, step: str, site: str, partition: str) -> bool:
+    """Whether a later run of the same job and partition, or a sync of the site, has done what this one did not."""
+    synced = [("sync_site", site), ("reread_jobs", site)] if step in (*SYNC, "start") and site else []
+    for job, key in [(failed.dagster_run.job_name, partition), *synced]:
+        tags = {"dagster/partition": key} if key else {}
+        done = dg.RunsFilter(job_name=job, tags=tags, statuses=SUCCEEDED, created_after=failed.create_timestamp)
+        later = instance.get_run_records(done, limit=20)
+        if any(each.dagster_run.tags.get(DRY_RUN_TAG) != "true" for each in later):
+            return True
+    return False
 
 
 def _look(context: dg.ScheduleEvaluationContext, bridge: Bridge) -> dg.SkipReason | list[dg.RunRequest]:
     now = bridge.clock()
     sites = list(bridge.settings.sites)
-    lists = _lists(bridge)
-    pool = ThreadPoolExecutor(max_workers=len(sites))
+    pool = ThreadPoolExecutor(max_workers=len(sites) + 1)
     try:
+        lists = _lists(pool.submit(lambda: looking.lists(bridge.nexudus, bridge.settings)))
         looks = {site: pool.submit(_reason, bridge, site, lists, now) for site in sites}
         found = {site: _result(look) for site, look in looks.items()}
     finally:
@@ -219,10 +323,12 @@ def _look(context: dg.ScheduleEvaluationContext, bridge: Bridge) -> dg.SkipReaso
     return requests or dg.SkipReason("; ".join(quiet))
 
 
-def _lists(bridge: Bridge) -> dict[str, looking.Newest] | BridgeError:
+def _lists(look: Future[dict[str, looking.Newest]]) -> dict[str, looking.Newest] | BridgeError:
     """The state of the two Nexudus lists, asked once for all sites."""
     try:
-        return looking.lists(bridge.nexudus, bridge.settings)
+        return look.result(timeout=LOOK_SECONDS)
+    except LookTimeoutError:
+        return TransientError(f"the look took more than {LOOK_SECONDS:.0f} s", "")
     except BridgeError as error:
         return error
 
@@ -240,6 +346,8 @@ def _reason(
         memory = json.loads(warehouse.bookmark(con, site, "seen") or "{}")
     if due:
         return due, due == looking.UNFINISHED
+    if memory.get("mode") != settings.mode:
+        return f"the mode is {settings.mode} now", False
     if isinstance(lists, BridgeError):
         return f"Nexudus could not be looked at: {lists.tried}", True
     for what, newest in lists.items():
@@ -292,7 +400,12 @@ class Outcome:
 
 
 def run_job(
-    defs: dg.Definitions, job: str, partition: Mapping[str, str] | str, *, tags: Mapping[str, str] | None = None
+    defs: dg.Definitions,
+    job: str,
+    partition: Mapping[str, str] | str,
+    *,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
 ) -> Outcome:
     """Run a job in this process, recorded in Dagster's storage like every other run.
 
@@ -301,11 +414,12 @@ def run_job(
         job: name of the job.
         partition: a site, or a mapping of the dimensions of a partition to its keys.
         tags: tags of the run, for example the dry-run tag.
+        instance: Dagster's storage, for a caller of many runs: opening it costs a tenth of a second.
     """
     key = partition if isinstance(partition, str) else dg.MultiPartitionKey(partition)
     result = defs.resolve_job_def(job).execute_in_process(
         partition_key=key,
-        instance=dg.DagsterInstance.get(),
+        instance=instance or storage(),
         raise_on_error=False,
         tags=dict(tags or {}),
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -330,6 +444,14 @@ def run_job(
     if not result.success and not failures:
         failures["start"] = ("Exception", "the run ended before its first step; look at it in the run list")
     return Outcome(job, str(key), result.run_id, failures, findings, metadata)
+
+
+def storage() -> dg.DagsterInstance:
+    """Dagster's storage, made one process at a time: two that make it at the same moment break each other's tables."""
+    folder = home().locks
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(folder / "dagster.lock"):
+        return dg.DagsterInstance.get()
 
 
 def _cause(error: Any) -> tuple[str, str]:

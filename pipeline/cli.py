@@ -1,33 +1,41 @@
 """The printbridge command: what an operator types, what it answers, and with which exit code it ends.
 
-What belongs here: arguments, the order of the steps of a command, exit codes. What does not: the steps themselves, or
-how results look (`console.py`). Everything heavy is imported inside the command that needs it: `--help` is fast.
+What belongs here: arguments and the order of the steps of a command. What does not: the steps themselves, how results
+look (`console.py`), what all commands share (`command.py`), the commands that bring people in (`cli_people.py`).
+Everything heavy is imported inside the command that needs it: `--help` is fast.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 stopped by a safety gate.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
 import re
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline import cli_people
+from pipeline.command import (
+    BAD_USAGE,
+    DONE,
+    FAILED,
+    STOPPED,
+    AsJson,
+    Document,
+    Site,
+    configured_bridge,
+    operator_name,
+    run_sites,
+    sites_of,
+    worst,
+)
 from pipeline.errors import BridgeError, ConfigError, UnsafeError
 
 if TYPE_CHECKING:
-    from pipeline.automation import Outcome
     from pipeline.resources import Bridge
-
-DONE, FAILED, BAD_USAGE, STOPPED = 0, 1, 2, 3
-
-Document = dict[str, Any]
 
 app = typer.Typer(
     help="Keeps PaperCut print users in step with Nexudus customers and turns print jobs into credit use and charges.",
@@ -37,9 +45,10 @@ app = typer.Typer(
 )
 held = typer.Typer(help="Charges that wait for a person: list them, and decide them.", no_args_is_help=True)
 app.add_typer(held, name="held")
+app.add_typer(cli_people.access, name="access")
+alerts = typer.Typer(help="Messages to people about what needs them.", no_args_is_help=True)
+app.add_typer(alerts, name="alerts")
 
-Site = Annotated[str | None, typer.Option("--site", help="Only this site; by default every site of bridge.toml.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the history of the line.")]
 Refs = Annotated[list[str], typer.Argument(metavar="REF...", help="References, from `printbridge held list`.")]
 
@@ -79,8 +88,8 @@ def doctor(site: Site = None, *, as_json: AsJson = False) -> None:
     from pipeline import console
     from pipeline.doctor import examine
 
-    with _bridge() as bridge:
-        findings = [finding for name in _sites(bridge, site) for finding in examine(bridge, name)]
+    with configured_bridge() as bridge:
+        findings = [finding for name in sites_of(bridge, site) for finding in examine(bridge, name)]
     if as_json:
         console.document({"ok": not any(each.status == "fail" for each in findings), "findings": findings})
     else:
@@ -93,15 +102,15 @@ def plan(site: Site = None, *, as_json: AsJson = False) -> None:
     """Show what `run` would change and charge. Nothing is written to Nexudus or PaperCut."""
     from pipeline import console
 
-    with _bridge() as bridge:
+    with configured_bridge() as bridge:
         shown = {
-            name: console.planned(bridge, name, outcome) for name, outcome in _run_sites(bridge, site, dry_run=True)
+            name: console.planned(bridge, name, outcome) for name, outcome in run_sites(bridge, site, dry_run=True)
         }
     if as_json:
         console.document({"sites": shown})
     else:
         console.plans(shown)
-    raise typer.Exit(_worst(shown))
+    raise typer.Exit(worst(shown))
 
 
 @app.command()
@@ -110,14 +119,14 @@ def run(site: Site = None, *, as_json: AsJson = False) -> None:
     from pipeline import console
 
     done: dict[str, Document] = {}
-    with _bridge() as bridge:
-        for name, outcome in _run_sites(bridge, site, dry_run=False):
+    with configured_bridge() as bridge:
+        for name, outcome in run_sites(bridge, site, dry_run=False):
             done[name] = console.result(bridge, outcome)
             if not as_json:
                 console.results({name: done[name]})
     if as_json:
         console.document({"sites": done})
-    raise typer.Exit(_worst(done))
+    raise typer.Exit(worst(done))
 
 
 @app.command()
@@ -143,11 +152,11 @@ def report(
 
     if form not in {"csv", "xlsx", "html"}:
         raise typer.BadParameter(f"{form!r} is none of csv, xlsx, html", param_hint="--format")
-    with _bridge() as bridge:
+    with configured_bridge() as bridge:
         _check_month(bridge, month)
         defs = build_defs(bridge.settings, bridge=bridge)
         done: dict[str, Document] = {}
-        for name in _sites(bridge, site):
+        for name in sites_of(bridge, site):
             outcome = run_job(defs, "monthly_report", {"site": name, "month": month})
             done[name] = console.result(bridge, outcome)
             console.report(name, month, form, outcome)
@@ -155,7 +164,7 @@ def report(
             outcome = run_job(defs, "monthly_report_all", month)
             done["all sites"] = console.result(bridge, outcome)
             console.report("all sites", month, form, outcome)
-    raise typer.Exit(_worst(done))
+    raise typer.Exit(worst(done))
 
 
 @app.command()
@@ -169,8 +178,8 @@ def explain(
     from pipeline import console
     from pipeline.explain import stories
 
-    with _bridge() as bridge:
-        told = stories(bridge, subject, _sites(bridge, site))
+    with configured_bridge() as bridge:
+        told = stories(bridge, subject, sites_of(bridge, site))
     if as_json:
         console.document({"subject": subject, "stories": told})
     else:
@@ -187,7 +196,7 @@ def resume(
     """Let go on what a safety gate stopped, after its reason was looked at. It holds for one plan."""
     from pipeline import safety
 
-    with _bridge() as bridge:
+    with configured_bridge() as bridge:
         bridge.settings.site(site)
         if phase not in (None, *safety.PHASES):
             raise typer.BadParameter(f"{phase!r} is none of {', '.join(safety.PHASES)}", param_hint="PHASE")
@@ -203,7 +212,9 @@ def resume(
             typer.confirm(f"Resume {', '.join(stopped)}?", abort=True)
         with bridge.warehouse.transaction() as con:
             for name in stopped:
-                safety.record(con, site, name, state="resumed", reason=f"resumed by {_operator()}", at=bridge.clock())
+                safety.record(
+                    con, site, name, state="resumed", reason=f"resumed by {operator_name()}", at=bridge.clock()
+                )
     typer.echo(f"Resumed {', '.join(stopped)}. The next run goes on; `printbridge run --site {site}` does it now.")
 
 
@@ -214,10 +225,10 @@ def recover(site: Site = None) -> None:
     from pipeline.recover import recover_site
     from pipeline.resources import site_lock
 
-    with _bridge() as bridge:
-        for name in _sites(bridge, site):
+    with configured_bridge() as bridge:
+        for name in sites_of(bridge, site):
             with site_lock(bridge.home.locks, name, wait_seconds=30):
-                console.lines(f"Site {name}", recover_site(bridge, name, _operator()))
+                console.lines(f"Site {name}", recover_site(bridge, name, operator_name()))
 
 
 @app.command()
@@ -229,7 +240,7 @@ def backup(
     """Copy the warehouse to backups/ in the state folder, and prove the copy by reading it back."""
     from pipeline import backup as backups
 
-    with _bridge() as bridge:
+    with configured_bridge() as bridge:
         if restore:
             aside = backups.restore(bridge.warehouse, restore, bridge.clock())
             typer.echo(f"Restored {restore}; the former warehouse is {aside}. Next: run `printbridge recover`.")
@@ -276,15 +287,18 @@ def demo(
     raise typer.Exit(run_demo(folder, console=Console(), customers=customers, keep_running=keep_running))
 
 
+app.command()(cli_people.adopt)
+
+
 @held.command("list")
 def held_list(site: Site = None, *, as_json: AsJson = False) -> None:
     """List the charges that wait for a person: reference, job, customer, cents, reason and next step."""
     from pipeline import console, ledger
 
-    with _bridge() as bridge, bridge.warehouse.connect() as con:
+    with configured_bridge() as bridge, bridge.warehouse.connect() as con:
         lines = [
             line
-            for name in _sites(bridge, site)
+            for name in sites_of(bridge, site)
             for line in ledger.lines_in(con, name, "held").iter_rows(named=True)
         ]  # fmt: skip
     if as_json:
@@ -317,39 +331,47 @@ def held_confirm(
     _decide(refs, "confirmed", reason, "It counts as done", sale)
 
 
+@alerts.command("test")
+def alerts_test() -> None:
+    """Send a test message to everybody whom [alerts] in bridge.toml names."""
+    from pipeline.alerts import test_message
+
+    with configured_bridge() as bridge:
+        done = test_message(bridge)
+    for channel, error in done:
+        typer.echo(f"{channel}: {error or 'sent'}")
+    raise typer.Exit(FAILED if any(error for _, error in done) else DONE)
+
+
+@alerts.command("check")
+def alerts_check(*, as_json: AsJson = False) -> None:
+    """Show what needs a person now, and tell it where it was not told yet; for a timer beside the Dagster daemon."""
+    from pipeline import console
+    from pipeline.alerts import causes, tell
+    from pipeline.automation import recorded_failures
+
+    with configured_bridge() as bridge:
+        found = causes(bridge, recorded_failures())
+        said = tell(bridge, found)
+    if as_json:
+        console.document({"causes": found, "told": said})
+    else:
+        for alert in found:
+            console.lines(alert.title, alert.message.text.splitlines())
+        console.lines(f"{len(found)} causes", said)
+    raise typer.Exit(FAILED if any(" failed: " in sentence for sentence in said) else DONE)
+
+
 def _decide(refs: list[str], state: str, reason: str, then: str, sale: int | None = None) -> None:
     """Move held lines, all or none, each under the lock of its site."""
     from pipeline.held import decide
 
     if not reason.strip():
         raise typer.BadParameter("say why in a few words", param_hint="--reason")
-    with _bridge() as bridge:
-        lines = decide(bridge, refs, state, reason=reason.strip(), operator=_operator(), sale=sale)
+    with configured_bridge() as bridge:
+        lines = decide(bridge, refs, state, reason=reason.strip(), operator=operator_name(), sale=sale)
     cents = sum(line["amount_cents"] for line in lines)
     typer.echo(f"Now {state}: {', '.join(line['ref'] for line in lines)} ({cents} cents). {then}.")
-
-
-def _run_sites(bridge: Bridge, site: str | None, *, dry_run: bool) -> Generator[tuple[str, Outcome]]:
-    """Run each site through Dagster, one after the other."""
-    from pipeline import console
-    from pipeline.automation import run_job
-    from pipeline.definitions import build_defs
-
-    names = _sites(bridge, site)
-    defs = build_defs(bridge.settings, bridge=bridge)
-    tags = {"printbridge/dry_run": "true"} if dry_run else {}
-    for name in names:
-        with console.busy(f"{name} ..."):
-            outcome = run_job(defs, "sync_site", name, tags=tags)
-        yield name, outcome
-
-
-def _sites(bridge: Bridge, site: str | None) -> list[str]:
-    """The site that was named, once it is known to exist; else all."""
-    if site is None:
-        return list(bridge.settings.sites)
-    bridge.settings.site(site)
-    return [site]
 
 
 def _check_month(bridge: Bridge, month: str) -> None:
@@ -360,31 +382,6 @@ def _check_month(bridge: Bridge, month: str) -> None:
         raise typer.BadParameter(f"{month!r} is not a month such as {now}", param_hint="MONTH")
     if not first <= month <= now:
         raise typer.BadParameter(f"charging began in {first} and it is {now} now", param_hint="MONTH")
-
-
-def _worst(sites: Mapping[str, Mapping[str, Any]]) -> int:
-    """Failed if a site failed, else stopped if a safety gate stopped one, else done."""
-    if all(site["ok"] for site in sites.values()):
-        return DONE
-    return STOPPED if all(site["ok"] or site["stopped"] for site in sites.values()) else FAILED
-
-
-def _operator() -> str:
-    """Who types, for the histories."""
-    return getpass.getuser()
-
-
-@contextmanager
-def _bridge() -> Generator[Bridge]:
-    """The configured bridge, its connections given back at the end."""
-    from pipeline.resources import Bridge
-    from pipeline.settings import load_settings, prepared_home
-
-    bridge = Bridge(load_settings(), prepared_home())
-    try:
-        yield bridge
-    finally:
-        bridge.close()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dagster as dg
 
 from assets import checks, extract, report, transform
-from assets.load import charges, users
+from assets.load import access, adoption, charges, users
 from pipeline import automation
 from pipeline.resources import Bridge, for_runs
-from pipeline.settings import Settings, home, load_settings
+from pipeline.settings import Settings, home, load_settings, prepared_home
 
 ASSETS = (
     extract.nexudus_customers,
@@ -26,7 +26,12 @@ ASSETS = (
     users.papercut_user_sync,
     transform.reconciliation,
     report.monthly_print_report,
+    report.monthly_print_report_all,
 )
+
+set_flags = access.set_flags
+mark_user = adoption.mark_user
+"""Writes that an operator asks for by command and that no run makes; the command gets them here."""
 
 
 def build_defs(settings: Settings, *, bridge: Bridge | None = None) -> dg.Definitions:
@@ -43,6 +48,7 @@ def build_defs(settings: Settings, *, bridge: Bridge | None = None) -> dg.Defini
         asset_checks=checks.CHECKS,
         jobs=automation.jobs(),
         schedules=automation.schedules(bridge),
+        sensors=automation.sensors(bridge),
         executor=dg.in_process_executor,
         resources={"bridge": for_runs(bridge)},
     )
@@ -51,4 +57,6 @@ def build_defs(settings: Settings, *, bridge: Bridge | None = None) -> dg.Defini
 @dg.definitions
 def defs() -> dg.Definitions:
     """What `dagster dev`, the web server and the daemon load."""
-    return build_defs(load_settings())
+    settings = load_settings()
+    prepared_home()
+    return build_defs(settings)

@@ -12,11 +12,13 @@ import random
 import shutil
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from itertools import pairwise
+from functools import cache
+from itertools import pairwise, repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,7 @@ BEGIN = datetime(2026, 10, 1, 4, tzinfo=UTC)
 """The bridge goes live; the month has a change of the clocks."""
 
 PAUSES = tuple(
-    datetime(2026, month, day, 4, tzinfo=UTC)
-    for month, day in ((10, 6), (10, 11), (10, 16), (10, 21), (10, 26), (11, 1))
+    datetime(2026, month, day, 4, tzinfo=UTC) for month, day in ((10, 7), (10, 13), (10, 19), (10, 25), (11, 1))
 )
 """When the bridge runs again; at night, so that every job before is old enough to be charged."""
 
@@ -52,6 +53,7 @@ BATCH = 200
 MONTHS_TOKEN_SECONDS = 40 * 86_400
 
 Json = dict[str, Any]
+Partition = tuple[str, ...]
 
 
 def run_demo(folder: Path, *, console: Console, customers: int = 300, keep_running: bool = False) -> int:
@@ -76,10 +78,12 @@ def run_demo(folder: Path, *, console: Console, customers: int = 300, keep_runni
     # A month passes in seconds; the client judges the age of its token by a real clock.
     world["switches"]["token_seconds"] = MONTHS_TOKEN_SECONDS
     with start(world, folder / "sandbox") as ready, _configured(folder, world, ready):
-        settings = load_settings(folder / "bridge.toml")
-        bridge = Bridge(settings, prepared_home())
-        with httpx.Client(base_url=ready["control_url"] + "/", timeout=60, trust_env=False) as control:
-            month = Month(world, bridge, control, console)
+        bridge = Bridge(load_settings(), prepared_home())
+        with (
+            httpx.Client(base_url=ready["control_url"] + "/", timeout=60, trust_env=False) as control,
+            ProcessPoolExecutor(len(SITES), get_context("spawn")) as pool,
+        ):
+            month = Month(world, bridge, control, pool, console)
             month.live()
         bridge.close()
         unexplained = _show(month, folder)
@@ -90,6 +94,25 @@ def run_demo(folder: Path, *, console: Console, customers: int = 300, keep_runni
     return 0 if not month.failures and unexplained == 0 else 1
 
 
+@cache
+def _location() -> tuple[Any, Any]:
+    """The code location and Dagster's storage of a process that runs jobs."""
+    return build_defs(load_settings(), bridge=Bridge(load_settings(), prepared_home())), storage()
+
+
+def run_one(job: str, partition: Partition) -> Outcome:
+    """Run a job through Dagster in this process.
+
+    Args:
+        job: name of the job.
+        partition: the site, and the day or month for a job that has one.
+    """
+    defs, instance = _location()
+    dimension = "month" if job == "monthly_report" else "day"
+    key = partition[0] if len(partition) == 1 else {"site": partition[0], dimension: partition[1]}
+    return run_job(defs, job, key, instance=instance)
+
+
 @dataclass
 class Month:
     """One month: the people of a world, the bridge that serves them, and what went wrong."""
@@ -97,6 +120,7 @@ class Month:
     world: Json
     bridge: Bridge
     control: httpx.Client
+    pool: ProcessPoolExecutor
     console: Console
     failures: list[Outcome] = field(default_factory=list[Outcome])
     findings: dict[tuple[str, str], list[str]] = field(default_factory=dict[tuple[str, str], list[str]])
@@ -106,15 +130,13 @@ class Month:
         self.sites = list(self.world["sites"])
         self.jobs = make_prints(self.world, BEGIN, PAUSES[-1])
         self.refunds = make_refunds(self.jobs, PAUSES[-1])
-        self._defs = build_defs(self.bridge.settings, bridge=self.bridge)
-        self._instance = storage()
         self._numbers: dict[int, tuple[str, int]] = {}
         self._renamed: dict[str, str] = {}
 
     def live(self) -> None:
         """Live through the month: transfer the users, print and charge, then reconcile and report."""
         with _progress(self.console, len(self.sites) * (len(PAUSES) + 1)) as told:
-            self._run(told, "sync_site", {site: f"{site}: users transferred" for site in self.sites})
+            self._run(told, "sync_site", {(site,): f"{site}: users transferred" for site in self.sites})
             edits = administration(self.world, len(PAUSES))
             for (since, until), edited in zip(pairwise((BEGIN, *PAUSES)), edits, strict=True):
                 self._advance(until)
@@ -122,37 +144,28 @@ class Month:
                 self._refund(since, until)
                 for edit in edited:
                     self._edit(edit)
-                texts = {site: f"{site}: {printed[site]} jobs until {until:%d %B}" for site in self.sites}
+                texts = {(site,): f"{site}: {printed[site]} jobs until {until:%d %B}" for site in self.sites}
                 self._run(told, "sync_site", texts)
-        days = {site: self._days(site) for site in self.sites}
-        with _progress(self.console, sum(map(len, days.values())) + len(self.sites), quiet=True) as told:
-            for day in sorted({day for of_site in days.values() for day in of_site}):
-                texts = {site: f"{site}: {day} reconciled" for site in self.sites if day in days[site]}
-                self._run(told, "reconcile", texts, day=str(day))
-            texts = {site: f"{site}: report of {BEGIN:%B %Y}" for site in self.sites}
-            self._run(told, "monthly_report", texts, month=f"{BEGIN:%Y-%m}")
+        days = sorted((day, site) for site in self.sites for day in self._days(site))
+        with _progress(self.console, len(days) + len(self.sites), quiet=True) as told:
+            self._run(told, "reconcile", {(site, str(day)): f"{site}: {day} reconciled" for day, site in days})
+            month = f"{BEGIN:%Y-%m}"
+            self._run(told, "monthly_report", {(site, month): f"{site}: report of {month}" for site in self.sites})
 
-    def _run(self, told: Callable[[str, Outcome], None], job: str, texts: Mapping[str, str], **dimension: str) -> None:
-        """Run a job through Dagster for some sites at the same time, and remember what failed and what checks found.
+    def _run(self, told: Callable[[str, Outcome], None], job: str, runs: Mapping[Partition, str]) -> None:
+        """Run a job for some partitions, the sites at the same time; remember what failed and what checks found.
 
         Args:
             told: tells the progress.
             job: name of the job.
-            texts: what to tell, by site.
-            dimension: the day or month, for a job that has one.
+            runs: what to tell, by site, or by site and day or month.
         """
-
-        def run(site: str) -> Outcome:
-            partition = {"site": site, **dimension} if dimension else site
-            return run_job(self._defs, job, partition, instance=self._instance)
-
-        with ThreadPoolExecutor(len(texts)) as pool:
-            for (site, text), outcome in zip(texts.items(), pool.map(run, texts), strict=True):
-                self.runs += 1
-                self.findings[job, site] = outcome.findings
-                if not outcome.ok:
-                    self.failures.append(outcome)
-                told(text, outcome)
+        for (partition, text), outcome in zip(runs.items(), self.pool.map(run_one, repeat(job), runs), strict=True):
+            self.runs += 1
+            self.findings[job, partition[0]] = outcome.findings
+            if not outcome.ok:
+                self.failures.append(outcome)
+            told(text, outcome)
 
     def _advance(self, until: datetime) -> None:
         now = datetime.fromisoformat(self._ask("GET", "clock")["now"])
@@ -298,11 +311,11 @@ def _show(month: Month, folder: Path) -> int:
     _print_table(console, "Reconciliation, in cents", sites, books)
     for finding in sorted({finding for found in month.findings.values() for finding in found}):
         console.print(f"Check {finding.partition(';')[0]}", markup=False, highlight=False)
-    exports = sorted(path for path in month.bridge.home.exports.rglob("*") if path.is_file())
     console.print(f"{month.runs} runs through Dagster, {len(month.failures)} failed.", highlight=False)
-    for path in exports:
-        console.print(f"Report: {path}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"UI:     PRINTBRIDGE_CONFIG={folder / 'bridge.toml'} printbridge dev", soft_wrap=True)
+    for page in sorted(month.bridge.home.exports.rglob("*.html")):
+        console.print(f"Report: {page} (CSV and XLSX beside it)", markup=False, highlight=False, soft_wrap=True)
+    command = f"PRINTBRIDGE_CONFIG={folder / 'bridge.toml'} printbridge dev"
+    console.print(f"UI:     {command}", markup=False, highlight=False, soft_wrap=True)
     return sum(int(site["unexplained difference"]) for site in books)
 
 

@@ -22,6 +22,7 @@ from pipeline.clients.nexudus import moment
 from pipeline.domain import records, schemas
 from pipeline.domain.charges import attributed, counts
 from pipeline.domain.jobs import revised
+from pipeline.domain.lookup import compared
 from pipeline.domain.references import KIND_LETTERS, found_in, reference, site_code
 from pipeline.domain.rules import SiteRules
 from pipeline.errors import UnsafeError
@@ -43,7 +44,7 @@ MARKED = (
     " What to do: confirm the line once the credit's history in Nexudus shows the use, or void it"
 )
 
-_CREDIT_LETTERS = (KIND_LETTERS["credit"], KIND_LETTERS["undo_credit"])
+CREDIT_KINDS = ("credit", "undo_credit")
 KINDS = {letter: kind for kind, letter in KIND_LETTERS.items()}
 
 Row = dict[str, Any]
@@ -93,7 +94,7 @@ def recover_site(bridge: Bridge, site: str, operator: str) -> list[str]:
         _store_jobs(con, site, evidence.jobs, now)
         entry = Entry(con, rules, evidence.jobs, ownership.names(con, site), bridge.mover("recover", operator))
         entered = entry.sales(evidence.sales)
-        marked = entry.marked(evidence.credits_)
+        marked = entry.marked(evidence.credits_) + entry.unsent(evidence.credits_)
         missing = entered or marked or any(event["username"] not in known for event in evidence.users)
         # Without write-back Nexudus' numbers hold no use, so deciding the jobs again restores what was lost.
         on_ledger = bridge.settings.site(site).credit_writeback == "ledger"
@@ -245,7 +246,9 @@ class Entry:
             self._line(sale["ref"], sale["sold_at"], coworker_id=sale["coworker_id"], amount_cents=sale["quantity"])
             for sale in new.iter_rows(named=True)
         ])  # fmt: skip
-        moves = [(row["ref"], row["remote_id"], "recovered from Nexudus by its reference") for row in new.to_dicts()]
+        priced = ledger.lines_in(self.con, self.rules.name, "priced").filter(kind="sale")
+        found = compared(priced, sales).filter(verdict="found")
+        moves = [(row["ref"], row["remote_id"], "recovered from Nexudus by its reference") for row in found.to_dicts()]
         ledger.move(self.con, ledger.moves_of(moves), "confirmed", self.mover)
         return new.height
 
@@ -255,13 +258,28 @@ class Entry:
         rows: list[Row] = []
         for credit in credits_:
             ref = found_in(credit.get("Notes"))
-            if ref is None or ref in known or ref[3:6] != code or ref[6] not in _CREDIT_LETTERS:
+            if ref is None or ref in known or ref[3:6] != code or KINDS[ref[6]] not in CREDIT_KINDS:
                 continue
             reason = MARKED.format(credit_id=credit["Id"])
             owner = {"coworker_id": credit["CoworkerId"], "credit_id": credit["Id"]}
             rows.append(self._line(ref, moment(credit["UpdatedOn"]), state="held", reason=reason, **owner))
         self._enter(rows)
         return len(rows)
+
+    def unsent(self, credits_: list[Row]) -> int:
+        """Where a credit names a line that was never written back here: that line is done, the others are held."""
+        priced = ledger.lines_in(self.con, self.rules.name, "priced").filter(pl.col("kind").is_in(CREDIT_KINDS))
+        named: dict[str | None, int] = {found_in(credit.get("Notes")): credit["Id"] for credit in credits_}
+        done = priced.filter(pl.col("ref").is_in([ref for ref in named if ref]))
+        if not done.height:
+            return 0
+        moves: list[tuple[str, int | None, str]] = [
+            (ref, named[ref], "recovered: the credit names it") for ref in done["ref"].to_list()
+        ]
+        ledger.move(self.con, ledger.moves_of(moves), "confirmed", self.mover)
+        others = priced.join(done, on="ref", how="anti").select("ref", detail=pl.lit(UNPROVEN))
+        ledger.move(self.con, others, "held", self.mover)
+        return max(1, others.height)
 
     def unproven(self, holders: list[str], now: datetime) -> int:
         """Mature jobs without a line whose customer has, or had, printing credits: a person decides each of them."""

@@ -61,6 +61,7 @@ run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
   config: {dequeue_interval_seconds: 1, dequeue_use_threads: true}
+compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}  # nothing prints
 run_monitoring: {enabled: true}
 run_retries: {enabled: true, max_retries: 0, retry_on_asset_or_op_failure: false}
 schedules: {use_threads: true, num_workers: 4}

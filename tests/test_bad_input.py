@@ -138,7 +138,7 @@ def test_job_of_an_unknown_user_is_reported_and_not_charged(bridge: Harness, wor
     outcome = bridge.sync()
     assert outcome.ok, outcome.failures
     text = next((text for text in outcome.findings if "jobs_have_an_owner" in text), "")
-    for word in (f"job {job} at p1", "44.00 credits", "printbridge adopt"):
+    for word in (f"job {job} at p1", "44.00 credits", "by hand in Nexudus"):
         assert word in text, f"the check should name {word!r}: {outcome.findings}"
     assert _charged(bridge) == before, "nobody may be charged for the job of an unknown user"
 

@@ -56,7 +56,9 @@ def enter(store: Warehouse, *rows: dict[str, Any]) -> int:
         return ledger.enter(con, charges(*rows), mover())
 
 
-def move(store: Warehouse, ref: str, state: str, detail: str = "", remote_id: int | None = None, at: float = 0) -> None:
+def move(
+    store: Warehouse, ref: str, state: str, detail: str = "", *, remote_id: int | None = None, at: float = 0
+) -> None:
     with store.transaction() as con:
         ledger.move(con, ledger.moves_of([(ref, remote_id, detail)]), state, mover(at))
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from pipeline.domain.records import cents
+from pipeline.domain.references import reference
 from pipeline.ledger import TRANSITIONS
 from tests.campaign.model import ANSWERS, VARIANTS, Variant, Walk
+from tests.campaign.mutants import MUTANTS, fits
 
 
 def test_no_order_of_three_faults_and_three_kills_charges_twice_or_loses_a_job() -> None:
@@ -47,3 +52,16 @@ def test_a_move_that_the_table_forbids_ends_the_walk(source: str, target: str) -
     }
     with pytest.raises(AssertionError, match=f"from {source} to {target}"):
         Walk(Variant(), table).verdict(1, 1)
+
+
+def test_a_reference_is_the_same_for_ever() -> None:
+    assert reference("london", "12345", "sale", 0) == "PB-O6DS000000123450W"
+
+
+def test_money_is_exact_to_the_cent() -> None:
+    assert [cents(Decimal(number) / 100) for number in range(3000)] == list(range(3000))
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_every_seeded_bug_still_has_its_place_in_the_source(name: str) -> None:
+    assert fits(MUTANTS[name]), f"the source of {name!r} changed: mend its entry in tests/campaign/mutants.py"

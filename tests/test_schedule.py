@@ -6,6 +6,7 @@ What belongs here: evaluations of the schedule function and the reasons it gives
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Generator
 from datetime import timedelta
@@ -38,37 +39,83 @@ class Look:
 
 
 @pytest.fixture(scope="module")
-def bridge() -> Generator[Harness, None, None]:
-    """Two sites that are in step."""
+def pair() -> Generator[Harness, None, None]:
+    """Two sites that have never run."""
     people = [
-        customer(101, PaperCutPayAsYouPrint=True), customer(102), customer(103, PaperCutPayAsYouPrint=True),
+        customer(101, PaperCutPayAsYouPrint=True),
         customer(201, PaperCutPayAsYouPrint=True, InvoicingBusinessId=LEEDS),
-    ]  # fmt: skip
+    ]
     with telling(world(people, sites=SITES)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def instance(bridge: Harness) -> Generator[dg.DagsterInstance, None, None]:
-    with dg.DagsterInstance.get() as found:
-        yield found
+def bridge() -> Generator[Harness, None, None]:
+    """One site that is in step."""
+    people = [customer(101, PaperCutPayAsYouPrint=True), customer(102), customer(103, PaperCutPayAsYouPrint=True)]
+    with telling(world(people)) as running:
+        assert running.sync().ok
+        yield running
 
 
-def test_the_first_look_asks_for_every_site_and_a_quiet_one_says_why_not(
-    bridge: Harness, instance: dg.DagsterInstance
-) -> None:
-    first = Look(bridge, instance)
-    assert {site: first.reason(site) for site in SITES} == dict.fromkeys(SITES, "first run")
+@pytest.fixture(scope="module")
+def instance() -> Generator[dg.DagsterInstance, None, None]:
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as made:
+        yield made
+
+
+def both(pair: Harness) -> None:
     for site in SITES:
-        assert bridge.sync(site).ok
-    bridge.forget_calls()
-    quiet = Look(bridge, instance)
+        assert pair.sync(site).ok
+
+
+def test_the_first_look_asks_for_every_site(pair: Harness, instance: dg.DagsterInstance) -> None:
+    first = Look(pair, instance)
+    assert {site: first.reason(site) for site in SITES} == dict.fromkeys(SITES, "first run")
+
+
+def test_a_site_that_never_ran_to_its_end_is_not_asked_for_at_every_tick(
+    pair: Harness, instance: dg.DagsterInstance
+) -> None:
+    pair.fault("leeds", "database", "drop_before", times=1000)
+    keys = set[str | None]()
+    for _ in range(4):
+        assert not pair.sync("leeds", only=["papercut_users"]).ok, "leeds is down"
+        pair.advance(minutes=2)
+        keys.add(Look(pair, instance).requests["leeds"].run_key)
+    assert len(keys) <= 2, f"a run that fails must be asked for every ten minutes, not at every tick: {keys}"
+    pair.heal()
+
+
+def test_a_quiet_look_says_why_nothing_is_done_and_costs_little(pair: Harness, instance: dg.DagsterInstance) -> None:
+    both(pair)
+    pair.forget_calls()
+    quiet = Look(pair, instance)
     assert quiet.requests == {}, f"nothing changed, so no run: {quiet.requests}"
     assert quiet.skipped == "london: nothing changed; leeds: nothing changed", "a skipped tick must name each site"
-    calls = bridge.calls()
+    calls = pair.calls()
     asked = sum(number for name, number in calls["nexudus"].items() if name != "POST token")
     assert asked <= 4, f"a tick may ask Nexudus at most four times: {calls['nexudus']}"
     assert calls["sites"] == {site: {"database": 1} for site in SITES}, "a tick may ask each site one question"
+
+
+def test_a_dead_server_delays_nobody_and_is_tried_again_every_ten_minutes(
+    pair: Harness, instance: dg.DagsterInstance
+) -> None:
+    pair.print_job("c101@example.com", 20)
+    pair.fault("leeds", "database", "drop_before", times=1000)
+    look = Look(pair, instance)
+    assert look.reason("london") == "new print jobs", "the other site must be looked at"
+    assert "could not be looked at" in look.reason("leeds"), "what is wrong must be said"
+    assert look.seconds < automation.LOOK_SECONDS + 5, "a dead server may not keep the tick waiting"
+    assert not pair.sync("leeds").ok, "leeds is down"
+    keys = set[str | None]()
+    for _ in range(4):
+        pair.advance(minutes=2)
+        keys.add(Look(pair, instance).requests["leeds"].run_key)
+    assert len(keys) <= 2, f"within ten minutes a run that failed is asked for under one key: {keys}"
+    pair.heal()
+    both(pair)
 
 
 def test_a_print_is_read_at_once_and_charged_when_it_is_mature(bridge: Harness, instance: dg.DagsterInstance) -> None:
@@ -90,8 +137,7 @@ def test_a_suspended_customer_is_a_reason_and_gone_after_the_run(bridge: Harness
     bridge.edit("coworkers", 103, Active=False)
     look = Look(bridge, instance)
     assert look.reason("london") == "customers changed in Nexudus"
-    for site in SITES:
-        assert bridge.sync(site).ok
+    assert bridge.sync().ok
     assert "c103@example.com" not in bridge.users(), "a suspended customer must leave PaperCut with the next run"
     assert Look(bridge, instance).requests == {}
 
@@ -100,13 +146,11 @@ def test_a_credit_that_expires_is_a_reason(bridge: Harness, instance: dg.Dagster
     soon = bridge.bridge.clock() + timedelta(minutes=20)
     bridge.add("coworkerextraservices", credit(402, 102, 50, ExpireDate=f"{soon:%Y-%m-%dT%H:%M:%SZ}"))
     assert Look(bridge, instance).reason("london") == "credits changed in Nexudus"
-    for site in SITES:
-        assert bridge.sync(site).ok
+    assert bridge.sync().ok
     assert bridge.users()["c102@example.com"]["balance"] == 50
     bridge.advance(minutes=21)
     assert Look(bridge, instance).reason("london") == "1 credits expired or became valid"
-    for site in SITES:
-        assert bridge.sync(site).ok
+    assert bridge.sync().ok
     assert bridge.users()["c102@example.com"]["balance"] == 0, "an expired credit must not be printed with"
     assert Look(bridge, instance).requests == {}
 
@@ -114,28 +158,7 @@ def test_a_credit_that_expires_is_a_reason(bridge: Harness, instance: dg.Dagster
 def test_a_complete_read_is_due_every_hour(bridge: Harness, instance: dg.DagsterInstance) -> None:
     bridge.advance(minutes=61)
     assert Look(bridge, instance).reason("london") == "a complete read of Nexudus is due"
-    for site in SITES:
-        assert bridge.sync(site).ok
-
-
-def test_a_dead_server_delays_nobody_and_is_tried_again_every_ten_minutes(
-    bridge: Harness, instance: dg.DagsterInstance
-) -> None:
-    bridge.print_job("c101@example.com", 20)
-    bridge.fault("leeds", "database", "drop_before", times=1000)
-    look = Look(bridge, instance)
-    assert look.reason("london") == "new print jobs", "the other site must be looked at"
-    assert "could not be looked at" in look.reason("leeds"), "what is wrong must be said"
-    assert look.seconds < automation.LOOK_SECONDS + 5, "a dead server may not keep the tick waiting"
-    assert not bridge.sync("leeds").ok, "leeds is down"
-    keys = set[str | None]()
-    for _ in range(4):
-        bridge.advance(minutes=2)
-        keys.add(Look(bridge, instance).requests["leeds"].run_key)
-    assert len(keys) <= 2, f"within ten minutes a run that failed is asked for under one key: {keys}"
-    bridge.heal()
-    for site in SITES:
-        assert bridge.sync(site).ok
+    assert bridge.sync().ok
 
 
 def test_a_hanging_server_delays_the_tick_no_longer_than_the_limit(
@@ -147,24 +170,7 @@ def test_a_hanging_server_delays_the_tick_no_longer_than_the_limit(
     bridge.heal()
     assert look.seconds < 3, f"the tick took {look.seconds:.1f} s: the look at Nexudus needs a limit too"
     assert "took more than 1 s" in look.reason("london")
-    for site in SITES:
-        assert bridge.sync(site).ok
-
-
-def test_a_site_that_never_ran_to_its_end_is_not_asked_for_at_every_tick(
-    bridge: Harness, instance: dg.DagsterInstance
-) -> None:
-    bridge.add("coworkers", customer(202, PaperCutPayAsYouPrint=True, InvoicingBusinessId=LEEDS))
-    bridge.fault("leeds", "*", "drop_before", times=1000)
-    keys = set[str | None]()
-    for _ in range(4):
-        assert not bridge.sync("leeds").ok
-        bridge.advance(minutes=2)
-        keys.add(Look(bridge, instance).requests["leeds"].run_key)
-    assert len(keys) <= 2, f"a run that fails must be asked for every ten minutes, not at every tick: {keys}"
-    bridge.heal()
-    for site in SITES:
-        assert bridge.sync(site).ok
+    assert bridge.sync().ok
 
 
 def test_what_waits_for_a_person_is_no_reason_for_a_run(bridge: Harness, instance: dg.DagsterInstance) -> None:
@@ -178,8 +184,7 @@ def test_what_waits_for_a_person_is_no_reason_for_a_run(bridge: Harness, instanc
     assert bridge.events()[str(job)] == ["sale 88 held"], "Nexudus should have refused a sale of nobody"
     bridge.refund(job)
     for _ in range(2):
-        for site in SITES:
-            assert bridge.sync(site).ok
+        assert bridge.sync().ok
     assert bridge.events()[str(job)] == ["sale 88 held", "undo_sale 88 priced"]
     assert Look(bridge, instance).requests == {}, "a reversal that waits for a person must not start runs"
 
@@ -196,9 +201,9 @@ def test_a_site_with_a_run_in_progress_is_not_asked_for(bridge: Harness, instanc
         instance.delete_run(run.run_id)
 
 
-def test_dry_run_mode_looks_at_rest_and_switching_it_off_is_a_reason() -> None:
+def test_dry_run_mode_looks_at_rest_and_switching_it_off_is_a_reason(instance: dg.DagsterInstance) -> None:
     people = [customer(101, PaperCutPayAsYouPrint=True)]
-    with telling(world(people)) as bridge, dg.DagsterInstance.get() as instance:
+    with telling(world(people)) as bridge:
         bridge.reconfigure({"[nexudus]": 'mode = "dry_run"\n[nexudus]'})
         bridge.forget_calls()
         assert bridge.sync().ok

@@ -8,5 +8,7 @@ because a run of a load asset alone skips every check upstream. No retry policy 
     sales.py    money: sales made, looked up, undone
     credits.py  credits: used and given back
     users.py    the asset papercut_user_sync: plan rows become users made, changed, renamed, adjusted, removed
+    access.py   printing flags of customers in Nexudus, for the command `access`
+    adoption.py our mark in the notes of users that others made, for the command `adopt`
     effect.py   one attempt at one effect, and the state it leaves
 """

@@ -96,19 +96,31 @@ def papercut_user_sync(
         outcomes += _apply(sync, allowed.filter(pl.col("action") == action), apply)
     with bridge.warehouse.transaction() as con:
         _release_absent(con, bridge, site, plan)
-    _remember(bridge, site)
     frame = pl.DataFrame(outcomes, schema=schemas.columns("papercut_user_sync"))
     counts = dict(frame.group_by("outcome").len().sort("outcome").iter_rows())
     for row in frame.filter(pl.col("outcome") != "done").iter_rows(named=True):
         context.log.warning(
             f"{site}: {row['action']} of customer {row['coworker_id']}: {row['outcome']}: {row['detail']}"
         )
+    _refuse_unknown(frame, sync.papercut.host)
+    _remember(bridge, site)
     if blocked:
         raise UnsafeError(
             "; ".join(blocked.values()) + f" ({counts.get('done', 0)} other changes were made)",
             f"look at the plan, then run `printbridge resume {site}`",
         )
     return stored(frame, plan_id=plan_id, note=notice or "applied", **counts)
+
+
+def _refuse_unknown(frame: pl.DataFrame, host: str) -> None:
+    """A run with changes of unknown outcome has not succeeded; the look asks for another, which observes again."""
+    unknown = frame.filter(outcome="unknown")
+    if unknown.height:
+        raise UnknownOutcomeError(
+            f"{unknown.height} of {frame.height} changes at PaperCut {host} have no known outcome, first"
+            f" {unknown['action'][0]} of customer {unknown['coworker_id'][0]}: {unknown['detail'][0]}",
+            "nothing: the next run observes these users again and completes the work; if it stays, look at that server",
+        )
 
 
 def _remember(bridge: Bridge, site: str) -> None:

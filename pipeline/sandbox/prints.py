@@ -35,6 +35,9 @@ REFUNDED = 0.015
 OVERSIZE_PAGES = 640
 """One job so large that it costs more than a site charges without asking."""
 
+TRIES = 50
+"""A day that the period cuts has fewer working hours."""
+
 DOCUMENTS = (
     "Invoice.pdf", "Contract.docx", "Boarding pass", "Pitch deck.pptx", "Umowa.docx", "Договор.docx", "Τιμολόγιο.pdf",
     "報告.pdf", "عقد.docx", 'Flyer "Summer".ai', "Rechnung März.pdf", "https://example.com/map?a=1", "=SUM(A1).xlsx",
@@ -101,12 +104,14 @@ class _Days:
         self._weights = [WEEKDAYS[day.weekday()] for day in self._days]
 
     def moment(self, rng: random.Random) -> datetime:
-        """A moment in working hours of one of the days, UTC; within the period even where a day is cut."""
-        day: date = rng.choices(self._days, self._weights)[0]
-        seconds = rng.triangular(8 * 3600, 19.5 * 3600, 11 * 3600)
-        local = datetime.combine(day, time(), self._zone) + timedelta(seconds=round(seconds))
-        latest = self._end - timedelta(seconds=1)
-        return min(max(local.astimezone(UTC), self._start), latest)
+        """A moment in working hours of one of the days, UTC; any moment of a period that has none."""
+        for _ in range(TRIES):
+            day: date = rng.choices(self._days, self._weights)[0]
+            seconds = rng.triangular(8 * 3600, 19.5 * 3600, 11 * 3600)
+            local = datetime.combine(day, time(), self._zone) + timedelta(seconds=round(seconds))
+            if self._start <= (moment := local.astimezone(UTC)) < self._end:
+                return moment
+        return self._start + (self._end - self._start) * rng.random()
 
 
 def _job(rng: random.Random, name: str, site: Mapping[str, Any], username: str, days: _Days) -> Json:

@@ -326,12 +326,12 @@ def _specialise(rng: random.Random, kind: str, account: Json, made: list[Json]) 
         "twin": {**same, "FullName": other["FullName"]},
         "suspended": {"Active": False},
         "archived": {"Archived": True, "Active": False},
-        "plus_alias": {"Email": (account["Email"] or "").replace("@", "+print@"), "PaperCutPayAsYouPrint": True},
-        "no_pin": {"AccessPincode": "", "PaperCutPayAsYouPrint": True},
+        "plus_alias": {"Email": account["Email"].replace("@", "+print@")},
+        "no_pin": {"AccessPincode": "", "PaperCutFreePrinting": True},
         "no_email": {"Email": None},
         "pin_clash": {
             "AccessPincode": other["AccessPincode"], "InvoicingBusinessId": other["InvoicingBusinessId"],
-            "PaperCutPayAsYouPrint": True,
+            "PaperCutFreePrinting": True,
         },
         "suspended_founder": company | same,
     }  # fmt: skip
@@ -339,7 +339,7 @@ def _specialise(rng: random.Random, kind: str, account: Json, made: list[Json]) 
     if kind == "suspended_founder":
         other["Active"] = False
     if kind == "pin_clash":
-        other["PaperCutPayAsYouPrint"] = True
+        other["PaperCutFreePrinting"] = True
 
 
 # --- credits ----------------------------------------------------------------------------------------------------------

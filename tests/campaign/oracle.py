@@ -2,8 +2,8 @@
 
 What belongs here: comparing PaperCut's jobs with Nexudus' sales and credits. What does not: any table of the bridge.
 
-It relies on two facts of the worlds of this package: a customer pays a job either with money or with credits, whole; and
-the user name of customer N is `cN@example.com`. A sale belongs to the job that its notes name, whatever its reference.
+It relies on two facts of the worlds of this package: a job is paid either with money or with credits, whole; and the
+user name of customer N is `cN@example.com`. A sale belongs to the job that its notes name, whatever its reference.
 """
 
 from __future__ import annotations
@@ -42,20 +42,19 @@ def examine(state: Json, granted: Mapping[int, int], skip: frozenset[tuple[str, 
         granted: for each customer, the credits that were ever granted.
         skip: (site, job) of jobs that nobody is to be charged for, or not yet.
     """
-    finding = Finding()
-    sold: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-    for sale in state["nexudus"]["coworkerproducts"]:
-        named = _JOB.search(sale.get("Notes") or "")
-        if named and not sale.get("Deleted"):
-            sold[named[2], int(named[1])].append(sale["Quantity"])
-    left: defaultdict[int, int] = defaultdict(int)
-    for credit in state["nexudus"]["coworkerextraservices"]:
-        if not credit.get("Deleted"):
-            left[credit["CoworkerId"]] += credit["RemainingUses"]
+    finding, (sold, left) = Finding(), _nexudus(state["nexudus"])
     unpaid: defaultdict[int, int] = defaultdict(int)
     for site, server in state["sites"].items():
         for job in server["jobs"]:
-            _examine_job(finding, site, job, sold.pop((site, job["job_id"]), []), unpaid, skip)
+            amounts = sold.pop((site, job["job_id"]), [])
+            customer, due = _owed(job)
+            label = f"job {job['job_id']} at {site} ({due} cents) has sales of {amounts}"
+            if len(amounts) > 1 or sum(amounts) > due:
+                finding.double.append(label)
+            elif amounts and amounts != [due]:
+                finding.lost.append(label)
+            elif due and not amounts and (site, job["job_id"]) not in skip:
+                unpaid[customer] += due
     for (site, job_id), amounts in sold.items():
         finding.double.append(f"sales of {amounts} cents for job {job_id} at {site}, which PaperCut does not have")
     for customer in sorted({*granted, *unpaid}):
@@ -66,17 +65,22 @@ def examine(state: Json, granted: Mapping[int, int], skip: frozenset[tuple[str, 
     return finding
 
 
-def _examine_job(
-    finding: Finding, site: str, job: Json, amounts: list[int], unpaid: defaultdict[int, int],
-    skip: frozenset[tuple[str, int]],
-) -> None:  # fmt: skip
+def _nexudus(state: Json) -> tuple[dict[tuple[str, int], list[int]], defaultdict[int, int]]:
+    """The amounts of the sales of each job, and the credits that each customer has left."""
+    sold: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    for sale in state["coworkerproducts"]:
+        named = _JOB.search(sale.get("Notes") or "")
+        if named and not sale.get("Deleted"):
+            sold[named[2], int(named[1])].append(sale["Quantity"])
+    left: defaultdict[int, int] = defaultdict(int)
+    for credit in state["coworkerextraservices"]:
+        if not credit.get("Deleted"):
+            left[credit["CoworkerId"]] += credit["RemainingUses"]
+    return sold, left
+
+
+def _owed(job: Json) -> tuple[int, int]:
+    """Who owes how many cents for a job as PaperCut has it now."""
     customer = _CUSTOMER.fullmatch(job["username"])
-    counts = job["allowed"] and job["printed"] and not job["refunded"] and customer
-    due = int(job["cost"]) if counts else 0
-    label = f"job {job['job_id']} at {site} ({due} cents) has sales of {amounts}"
-    if len(amounts) > 1 or sum(amounts) > due:
-        finding.double.append(label)
-    elif amounts and amounts != [due]:
-        finding.lost.append(label)
-    elif due and not amounts and customer and (site, job["job_id"]) not in skip:
-        unpaid[int(customer[1])] += due
+    counts = job["allowed"] and job["printed"] and not job["refunded"]
+    return (int(customer[1]), int(job["cost"])) if customer and counts else (0, 0)

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ import httpx
 
 from pipeline import clients
 from pipeline.clients import nexudus, papercut
+from pipeline.clock import configured_clock
 from pipeline.resources import Bridge, site_lock
 from pipeline.settings import load_settings, prepared_home
 from pipeline.warehouse import Connection, Warehouse
@@ -38,7 +40,7 @@ from tests.harness import STEPS
 CHARGES = ("nexudus_credits", "papercut_print_jobs", "print_charges", "nexudus_print_charges")
 """The steps of a run that charges people who are users already."""
 
-SECONDS = 120.0
+SECONDS = 600.0
 """A run that takes longer hangs."""
 
 _WARM = multiprocessing.get_context("forkserver")
@@ -57,6 +59,7 @@ class Order:
         odds: (seed, chance): killed by chance at any point.
         tags: tags of the run.
         sites: the sites, one after the other.
+        skew_hours: how far the clock of the bridge is ahead of the servers'.
     """
 
     environment: dict[str, str]
@@ -66,6 +69,7 @@ class Order:
     odds: tuple[int, float] | None = None
     tags: tuple[tuple[str, str], ...] = ()
     sites: tuple[str, ...] = ("london",)
+    skew_hours: float = 0
 
 
 class Report(NamedTuple):
@@ -118,10 +122,10 @@ class Points:
                 except BaseException:
                     con.rollback()
                     raise
-                caller = sys._getframe(2).f_code  # noqa: SLF001 - the function whose block ends here
+                caller = sys._getframe(2).f_code  # the function whose block ends here
                 points.reach(f"before the commit in {caller.co_name}")
                 con.commit()
-            points.reach(f"after the commit in {caller.co_name}")
+                points.reach(f"after the commit in {caller.co_name}")
 
         return transaction
 
@@ -187,7 +191,8 @@ def _take(order: Order, answer: Pipe) -> None:
     points = Points(order)
     points.install()
     home = prepared_home()
-    bridge = Bridge(load_settings(order.config), home, wait=lambda _: None)
+    clock, skew = configured_clock(), timedelta(hours=order.skew_hours)
+    bridge = Bridge(load_settings(order.config), home, clock=lambda: clock() + skew, wait=lambda _: None)
     failures: dict[str, str] = {}
     for site in order.sites:
         context = SimpleNamespace(

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from assets.transform import _reconciled  # pyright: ignore[reportPrivateUsage] - the reconciliation without its record
 from pipeline import backup, ledger, recover
-from pipeline.automation import SYNC
 from pipeline.domain.reconcile import summary
 from pipeline.held import decide
 from tests.campaign import runs
@@ -30,6 +30,7 @@ from tests.harness import Harness, credit, customer, running, world
 
 PAYERS, HOLDERS = range(101, 131), range(201, 211)
 GRANT = 90_000
+LEFT_TO_PEOPLE = ("customer_gone", "overdrawn")
 START = datetime.fromisoformat("2026-11-01T00:00:00+00:00")
 
 Json = dict[str, Any]
@@ -66,6 +67,7 @@ class Simulation:
     happened: Counter[str] = field(default_factory=Counter[str])
     granted: dict[int, int] = field(default_factory=lambda: dict.fromkeys(HOLDERS, GRANT))
     jobs: dict[int, int] = field(default_factory=dict[int, int])
+    made: set[int] = field(default_factory=set[int])
     left: set[int] = field(default_factory=set[int])
     skip: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     backups: list[Path] = field(default_factory=list[Path])
@@ -103,6 +105,7 @@ class Simulation:
         ]  # fmt: skip
         for body, answer in zip(bodies, self.bridge.control.post("print", json=bodies).json(), strict=True):
             self.jobs[answer["job_id"]] = body["cost"]
+            self.made.add(answer["job_id"])
 
     def _recent(self) -> int | None:
         jobs = list(self.jobs)[-400:]
@@ -183,6 +186,7 @@ class Simulation:
         if not self.backups:
             return
         self.settle()
+        self.bridge.advance(minutes=2)  # lists lag; a backup is put back once the settle time has passed
         older = self.backups.pop(0)
         if not older.exists():
             return
@@ -251,16 +255,17 @@ class Simulation:
                     if kind["action"] == "throttle" and self.random.random() < 0.9:
                         continue  # it ends the run, so it is rarer than the others
                     faults.append({"target": "nexudus", "match": write, **kind, "after": place - len(faults) % 2})
-        for _ in range(self.random.randint(2, 5)):
-            faults.append({
-                "target": "nexudus", "match": "GET co*", "action": self.random.choice(["drop_before", "status", "truncate"]),
-                "after": self.random.randrange(12),
-            })  # fmt: skip
+        spoiled = ("drop_before", "status", "truncate")
+        faults += [
+            {"target": "nexudus", "match": "GET co*", "action": self.random.choice(spoiled),
+             "after": self.random.randrange(12)}
+            for _ in range(self.random.randint(2, 5))
+        ]  # fmt: skip
         self.bridge.control.post("faults", json=faults).raise_for_status()
 
     def _open(self) -> bool:
         with self.bridge.bridge.warehouse.connect() as con:
-            held = ledger.lines_in(con, "london", "held").filter(~_left_to_people())
+            held = ledger.lines_in(con, "london", "held").filter(~pl.col("rule").is_in(LEFT_TO_PEOPLE))
             waiting = ledger.lines_in(con, "london", "priced", "sending", "unknown").height
         sold = {sale["PurchaseOrder"] for sale in self.bridge.sales()} if held.height else set[str]()
         for line in held.iter_rows(named=True):
@@ -277,12 +282,6 @@ class Simulation:
                 self.jobs.pop(job["job_id"], None)
 
 
-def _left_to_people() -> Any:
-    import polars as pl
-
-    return pl.col("rule").is_in(["customer_gone", "overdrawn"])
-
-
 @contextmanager
 def simulated(folder: Path, seed: int, weights: dict[str, float], **fields: Any) -> Generator[Simulation, None, None]:
     """A world of forty people, each of them a print user already."""
@@ -292,11 +291,3 @@ def simulated(folder: Path, seed: int, weights: dict[str, float], **fields: Any)
         first = bridge.sync()
         assert first.ok, first.failures
         yield Simulation(bridge, seed, weights, **fields)
-
-
-def removed(folder: Path) -> None:
-    """Forget what a story left on disk."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-__all__ = ["CHARGING", "EVERYTHING", "SYNC", "Simulation", "date", "removed", "simulated"]

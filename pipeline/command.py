@@ -1,0 +1,75 @@
+"""What all commands share: common options, exit codes, the configured bridge, and running sites one after the other.
+
+What belongs here: what more than one module of commands needs. What does not: a command (`cli.py`, `cli_people.py`).
+
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 stopped by a safety gate.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.automation import Outcome
+    from pipeline.resources import Bridge
+
+DONE, FAILED, BAD_USAGE, STOPPED = 0, 1, 2, 3
+
+Document = dict[str, Any]
+
+Site = Annotated[str | None, typer.Option("--site", help="Only this site; by default every site of bridge.toml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
+Apply = Annotated[bool, typer.Option("--apply", help="Do it; without this it is only shown.")]
+
+
+@contextmanager
+def configured_bridge() -> Generator[Bridge]:
+    """The configured bridge, its connections given back at the end."""
+    from pipeline.resources import Bridge
+    from pipeline.settings import load_settings, prepared_home
+
+    bridge = Bridge(load_settings(), prepared_home())
+    try:
+        yield bridge
+    finally:
+        bridge.close()
+
+
+def sites_of(bridge: Bridge, site: str | None) -> list[str]:
+    """The site that was named, once it is known to exist; else all."""
+    if site is None:
+        return list(bridge.settings.sites)
+    bridge.settings.site(site)
+    return [site]
+
+
+def run_sites(bridge: Bridge, site: str | None, *, dry_run: bool) -> Generator[tuple[str, Outcome]]:
+    """Run each site through Dagster, one after the other."""
+    from pipeline import console
+    from pipeline.automation import run_job
+    from pipeline.definitions import build_defs
+
+    names = sites_of(bridge, site)
+    defs = build_defs(bridge.settings, bridge=bridge)
+    tags = {"printbridge/dry_run": "true"} if dry_run else {}
+    for name in names:
+        with console.busy(f"{name} ..."):
+            outcome = run_job(defs, "sync_site", name, tags=tags)
+        yield name, outcome
+
+
+def worst(sites: Mapping[str, Mapping[str, Any]]) -> int:
+    """Failed if a site failed, else stopped if a safety gate stopped one, else done."""
+    if all(site["ok"] for site in sites.values()):
+        return DONE
+    return STOPPED if all(site["ok"] or site["stopped"] for site in sites.values()) else FAILED
+
+
+def operator_name() -> str:
+    """Who types, for the histories."""
+    return getpass.getuser()

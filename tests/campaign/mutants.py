@@ -1,0 +1,164 @@
+"""Seeded bugs: the program with one rule of money safety taken out, and the test that must notice.
+
+What belongs here: the table of bugs as small replacements in the source, and trying one in a copy of the tree. What
+does not: the tests that notice.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES, CLIENT, PLAN = "tests/test_safety_rules.py", "tests/test_nexudus_client.py", "tests/test_plan.py"
+SALES, CREDITS, WIRE = "assets/load/sales.py", "assets/load/credits.py", "pipeline/clients/nexudus_wire.py"
+NEXUDUS, REFERENCES, MODEL = (
+    "pipeline/clients/nexudus.py",
+    "pipeline/domain/references.py",
+    "tests/test_safety_model.py",
+)
+
+
+class Mutant(NamedTuple):
+    """One bug: in `path`, `right` becomes `wrong`; `killer` is the test that notices."""
+
+    path: str
+    right: str
+    wrong: str
+    killer: str
+
+
+_LOOKED_UP = f"{RULES}::test_a_sale_with_an_unknown_outcome_is_not_sent_again_before_it_was_looked_up"
+
+MUTANTS: dict[str, Mutant] = {
+    "no intent": Mutant(
+        SALES,
+        'ledger.move(con, _because(chunk, "POST coworkerproducts"), "sending", bridge.mover(run_id, "dispatcher"))',
+        "pass",
+        f"{RULES}::test_the_intent_is_stored_before_the_first_byte_leaves",
+    ),
+    "blind retry": Mutant(
+        "assets/load/effect.py", 'Answer(ref, "unknown", None, str(error))', 'Answer(ref, "priced", None, str(error))',
+        _LOOKED_UP,
+    ),
+    "look-up at once": Mutant(
+        SALES, "settled = at - timedelta(minutes=bridge.settings.site(site).settle_minutes)\n    lines",
+        "settled = at\n    lines",
+        _LOOKED_UP,
+    ),
+    "interrupted lines forgotten": Mutant(
+        "assets/load/charges.py", "ledger.orphans(con, site, mover)", "0",
+        f"{RULES}::test_a_line_that_an_ended_run_left_in_sending_is_charged_once",
+    ),
+    "random reference": Mutant(
+        REFERENCES, "int.from_bytes(hashlib.blake2b(site.encode(), digest_size=2).digest()) & 0x7FFF",
+        '__import__("secrets").randbelow(0x7FFF)', f"{MODEL}::test_a_reference_is_the_same_for_ever",
+    ),
+    "time in the reference": Mutant(
+        REFERENCES, "hashlib.blake2b(site.encode(), digest_size=2)",
+        'hashlib.blake2b(f"{site}{__import__(\'time\').time_ns()}".encode(), digest_size=2)',
+        f"{MODEL}::test_a_reference_is_the_same_for_ever",
+    ),
+    "HTTP 200 trusted": Mutant(
+        WIRE, "if 200 <= status < 300 and successful is True:", "if 200 <= status < 300:",
+        f"{CLIENT}::test_what_an_answer_means",
+    ),
+    "500 taken as failure": Mutant(
+        WIRE, '        return "rejected"\n    return "unknown"', '        return "rejected"\n    return "passing"',
+        f"{CLIENT}::test_what_an_answer_means",
+    ),
+    "409 throttle taken as refusal": Mutant(
+        WIRE, "if answer == 429 or (answer == 409 and _THROTTLE.search(said)):", "if answer == 429:",
+        f"{CLIENT}::test_what_an_answer_means",
+    ),
+    "Retry-After lost": Mutant(
+        WIRE, "return float(retry_after)", "return None", f"{CLIENT}::test_the_hint_how_long_to_wait"
+    ),
+    "local time instead of UTC": Mutant(
+        WIRE, '(form[3] or "Z")', '(form[3] or "+01:00")', f"{CLIENT}::test_every_form_of_time"
+    ),
+    "float money": Mutant(
+        "pipeline/domain/records.py",
+        "    scaled = Decimal(amount) * 100\n    return int(scaled) if scaled == scaled.to_integral_value() else None",
+        "    return int(float(amount) * 100)", f"{MODEL}::test_money_is_exact_to_the_cent",
+    ),
+    "ignored filter": Mutant(
+        NEXUDUS, "if name := ignored_filter(entity, filters, read.values()):", 'if name := "":',
+        f"{CLIENT}::test_a_filter_that_the_service_ignored_is_noticed",
+    ),
+    "no completeness gate": Mutant(
+        NEXUDUS, "        if totals != {len(read)}:\n            raise", "        if not totals:\n            raise",
+        f"{CLIENT}::test_a_short_list_is_an_error_with_its_numbers",
+    ),
+    "look-up reads page 1 only": Mutant(
+        NEXUDUS, "self._page(entity, filters, page=page), range(2, pages + 1))",
+        "self._page(entity, filters, page=page), range(2, min(pages, 1)))", f"{CLIENT}::test_a_list_is_complete",
+    ),
+    "`>` cursor": Mutant(
+        "pipeline/joblogs/database.py", "JOBS.where(last - LOOK_BACK < _ID) if cursor",
+        "JOBS.where(last < _ID) if cursor",
+        "tests/test_joblogs_database.py::test_a_row_that_became_visible_late_is_noticed_and_read",
+    ),
+    "no adoption": Mutant(
+        SALES, 'found = answer.filter(pl.col("verdict") == "found")',
+        'found = answer.filter((pl.col("verdict") == "found") & (pl.col("state") == "unknown"))',
+        f"{RULES}::test_an_older_warehouse_finds_the_sales_it_has_forgotten",
+    ),
+    "older ledger believed": Mutant(
+        "assets/load/charges.py", "        _refuse_older_ledger(con, bridge, site, planned, sold)\n", "",
+        f"{RULES}::test_a_lost_or_older_warehouse_charges_nothing_again",
+    ),
+    "failed read-back taken as not done": Mutant(
+        CREDITS,
+        "return after_write(lambda: _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id)))",
+        "return _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id))",
+        f"{RULES}::test_a_credit_whose_read_back_fails_is_not_used_again",
+    ),
+    "edit of a credit overwritten": Mutant(
+        CREDITS, 'if replacement(bridge.nexudus.record(ENTITY, before["Id"])) == replacement(before):', "if True:",
+        f"{RULES}::test_an_edit_of_a_credit_while_it_is_used_is_not_overwritten",
+    ),
+    "unmanaged removal": Mutant(
+        "assets/load/users.py", ' or mark(sync.site, row["coworker_id"]) not in seen["notes"]', "",
+        f"{RULES}::test_a_user_who_lost_our_mark_since_the_plan_was_made_is_not_removed",
+    ),
+    "no ownership check": Mutant(
+        "pipeline/domain/ownership.py", 'ours=(is_owned & (mark | ((state == "creating") & unmarked)))', "ours=is_owned",
+        f"{PLAN}::test_a_user_that_is_not_provably_ours_is_only_held",
+    ),
+    "cap ignored": Mutant(
+        "pipeline/domain/plan.py", "    if _over_run_cap(removals, owned_count):", "    if removals < 0:",
+        f"{PLAN}::test_the_caps",
+    ),
+}  # fmt: skip
+
+
+def fits(mutant: Mutant) -> bool:
+    """Whether the source still has exactly one place for the bug."""
+    return (ROOT / mutant.path).read_text("utf-8").count(mutant.right) == 1
+
+
+def killed(mutant: Mutant, folder: Path) -> bool:
+    """Whether its test fails in a copy of the tree that has the bug.
+
+    Args:
+        mutant: the bug.
+        folder: an empty folder for the copy.
+
+    Raises:
+        RuntimeError: the test could not be run.
+    """
+    for name in ("pipeline", "assets", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "bridge.example.toml", ".env.example"):
+        shutil.copy(ROOT / name, folder / name)
+    path = folder / mutant.path
+    path.write_text(path.read_text("utf-8").replace(mutant.right, mutant.wrong), "utf-8")
+    command = [sys.executable, "-m", "pytest", "-x", mutant.killer]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{mutant.killer} could not be run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode == 1

@@ -1,0 +1,229 @@
+"""Rules of money safety, one by one, on real servers: each names what may never happen to a charge.
+
+The worlds of the campaigns are used, so that lists lag and clocks are the servers'. The oracle is the servers' state.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from pipeline import ledger
+from pipeline.automation import SYNC
+from tests.campaign import runs
+from tests.campaign.crashes import GRANT, HOLDER, PAYER, Crashes, crashing
+from tests.campaign.oracle import examine
+from tests.harness import credit, customer, running, world
+
+
+@pytest.fixture
+def crashes(folder: Path) -> Generator[Crashes, None, None]:
+    with crashing(folder) as given:
+        yield given
+
+
+def states(crashes: Crashes) -> dict[str, str]:
+    """The state of every line by `job kind`."""
+    with crashes.bridge.bridge.warehouse.connect() as con:
+        rows = ledger.lines(con, "london").select("job_id", "kind", "state").rows()
+    return {f"{job_id} {kind}": state for job_id, kind, state in rows}
+
+
+def charge(crashes: Crashes) -> None:
+    crashes.bridge.sync(only=runs.CHARGES)
+
+
+def paid(crashes: Crashes) -> dict[str, int]:
+    """What each customer was charged: money of 101, credits of 102."""
+    sold = sum(sale["Quantity"] for sale in crashes.bridge.sales())
+    return {"money": sold, "credits": GRANT - sum(crashes.bridge.credits().values())}
+
+
+def test_the_intent_is_stored_before_the_first_byte_leaves(crashes: Crashes) -> None:
+    crashes.prepare()
+    assert runs.run(crashes.order(kill="before sending POST coworkerproducts 1")).killed
+    assert states(crashes)["1 sale"] == "sending", (
+        "a run that dies here would leave no trace of what it was about to do"
+    )
+
+
+def test_a_line_that_an_ended_run_left_in_sending_is_charged_once(crashes: Crashes) -> None:
+    crashes.prepare()
+    assert runs.run(crashes.order(kill="sent, unanswered, POST coworkerproducts 1")).killed
+    assert not crashes.settled()
+
+
+@pytest.mark.parametrize(
+    "fault", [{"action": "late_commit", "seconds": 600}, {"action": "status", "effect": True}, {"action": "truncate"}]
+)
+def test_a_sale_with_an_unknown_outcome_is_not_sent_again_before_it_was_looked_up(
+    crashes: Crashes, fault: dict[str, object]
+) -> None:
+    crashes.prepare()
+    crashes.bridge.fault("nexudus", "POST coworkerproducts", **fault)  # pyright: ignore[reportArgumentType]
+    charge(crashes)
+    assert states(crashes)["1 sale"] == "unknown"
+    for _ in range(2):
+        charge(crashes)
+        crashes.bridge.advance(minutes=4)
+    assert crashes.bridge.calls()["nexudus"]["POST coworkerproducts"] == 1, "it was sent again before the settle time"
+    assert not crashes.settled()
+
+
+@pytest.mark.parametrize("action", ["was_successful_false", "html_200"])
+def test_a_200_is_believed_only_if_it_says_what_was_made(crashes: Crashes, action: str) -> None:
+    crashes.prepare()
+    crashes.bridge.fault("nexudus", "POST coworkerproducts", action)
+    charge(crashes)
+    assert states(crashes)["1 sale"] in {"held", "unknown"}
+    assert not crashes.settled()
+
+
+def test_a_credit_whose_read_back_fails_is_not_used_again(crashes: Crashes) -> None:
+    crashes.prepare()
+    crashes.bridge.fault("nexudus", "PUT coworkerextraservices", "delay", seconds=1)
+    begun = runs.started(crashes.order())
+    while not crashes.bridge.calls()["nexudus"].get("PUT coworkerextraservices"):
+        pass
+    crashes.bridge.fault("nexudus", "GET *", "throttle", times=99, style="429_text", seconds=1)
+    runs.finished(begun)
+    crashes.bridge.heal()
+    assert paid(crashes)["credits"] == 11
+    assert states(crashes)["2 credit"] == "unknown", "the write was done; only its proof is missing"
+    assert not crashes.settled()
+
+
+def test_an_edit_of_a_credit_while_it_is_used_is_not_overwritten(crashes: Crashes) -> None:
+    crashes.prepare()
+    crashes.bridge.fault("nexudus", "GET coworkerextraservices*", "delay", seconds=0.5, after=1)
+    begun = runs.started(crashes.order())
+    while crashes.bridge.calls()["nexudus"].get("GET coworkerextraservices", 0) < 2:
+        pass
+    left = crashes.bridge.credits()[401]
+    crashes.bridge.edit("coworkerextraservices", 401, TotalUses=GRANT + 500, RemainingUses=left + 500)
+    runs.finished(begun)
+    crashes.granted[102] += 500
+    assert not crashes.settled()
+
+
+def test_two_sites_that_share_a_credit_write_to_it_one_after_the_other(folder: Path) -> None:
+    people = [customer(101, PaperCutPayAsYouPrint=True), customer(102)]
+    given = world(people, [credit(401, 102, GRANT)], sites=("london", "leeds"))
+    with running(folder, given, customers="all") as bridge:
+        crashes = Crashes(bridge)
+        for site in ("london", "leeds"):
+            assert bridge.sync(site).ok
+        for number in range(4):
+            for site in ("london", "leeds"):
+                bridge.print_job(HOLDER, 30 + number, site)
+            bridge.advance(minutes=31)
+            begun = [runs.started(crashes.order(sites=(site,))) for site in ("london", "leeds")]
+            for each in begun:
+                runs.finished(each)
+        bridge.advance(minutes=31)
+        for site in ("london", "leeds"):
+            runs.run(crashes.order(sites=(site,)))
+        finding = examine(bridge.state(), crashes.granted)
+        assert not finding, f"a write of one site undid that of the other: {finding}"
+
+
+# A warehouse that is lost, older, or cut short ------------------------------------------------------------------------
+
+
+def lose(crashes: Crashes, aside: Path) -> None:
+    crashes.bridge.bridge.warehouse.path.unlink()
+
+
+def put_back(crashes: Crashes, aside: Path) -> None:
+    shutil.copy(aside, crashes.bridge.bridge.warehouse.path)
+
+
+@pytest.mark.parametrize("damage", [lose, put_back])
+def test_a_lost_or_older_warehouse_charges_nothing_again(crashes: Crashes, folder: Path, damage) -> None:
+    crashes.prepare()
+    charge(crashes)
+    aside = shutil.copy(crashes.bridge.bridge.warehouse.path, folder / "yesterday")
+    crashes.prepare()
+    crashes.settled()
+    before = paid(crashes)
+    crashes.bridge.advance(hours=20)
+    damage(crashes, aside)
+    for _ in range(3):
+        outcome = crashes.bridge.sync()
+        crashes.bridge.advance(minutes=31)
+    assert paid(crashes) == before, "jobs that were charged were charged again"
+    assert any("recover" in text for _, text in outcome.failures.values()), f"no clear stop: {outcome.failures}"
+
+
+def test_an_older_warehouse_finds_the_sales_it_has_forgotten(crashes: Crashes, folder: Path) -> None:
+    crashes.bridge.print_job(PAYER, 7)
+    crashes.bridge.advance(minutes=31)
+    charge(crashes)
+    aside = shutil.copy(crashes.bridge.bridge.warehouse.path, folder / "yesterday")
+    crashes.bridge.print_job(PAYER, 9)
+    crashes.bridge.advance(minutes=31)
+    charge(crashes)
+    crashes.bridge.advance(hours=20)
+    put_back(crashes, aside)
+    crashes.bridge.sync(only=runs.CHARGES)
+    assert not crashes.settled()
+
+
+def test_a_log_cut_at_any_place_charges_nothing_twice(crashes: Crashes, folder: Path) -> None:
+    store = crashes.bridge.bridge.warehouse.path
+    log = store.with_name(store.name + ".wal")
+    crashes.prepare()
+    assert runs.run(crashes.order(kill="after the commit in store 1")).killed
+    if not log.exists():
+        pytest.fail("the killed run left no write-ahead log, so nothing can be cut")
+    crashes.bridge.advance(minutes=16)
+    whole, length = log.read_bytes(), log.stat().st_size
+    kept = shutil.copy(store, folder / "kept")
+    for share in (0.0, 0.3, 0.6, 0.95):
+        shutil.copy(kept, store)
+        log.write_bytes(whole[: int(length * share)])
+        runs.run(crashes.order())
+        assert len(crashes.bridge.sales()) == 1, f"with {share:.0%} of its log the warehouse charged again"
+    assert not crashes.settled()
+
+
+def test_processes_that_start_at_once_charge_once(crashes: Crashes) -> None:
+    for number in (2, 4):
+        crashes.prepare()
+        begun = [runs.started(crashes.order()) for _ in range(number)]
+        for each in begun:
+            runs.finished(each)
+    assert not crashes.settled()
+
+
+# Clocks ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_is_wrong_by_hours_loses_and_doubles_nothing(crashes: Crashes, hours: int) -> None:
+    crashes.bridge.advance(hours=12)
+    for _ in range(2):
+        crashes.prepare()
+        crashes.bridge.fault("nexudus", "POST coworkerproducts", "drop_after")
+        runs.run(crashes.order(skew_hours=hours))
+        crashes.pass_time()
+    for _ in range(3):
+        crashes.bridge.advance(hours=6)
+        runs.run(crashes.order(skew_hours=hours))
+    finding = examine(crashes.bridge.state(), crashes.granted)
+    assert not finding, f"with a clock {hours} hours off: {finding}"
+
+
+# Users ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_who_lost_our_mark_since_the_plan_was_made_is_not_removed(crashes: Crashes) -> None:
+    crashes.bridge.edit("coworkers", 101, Archived=True, Active=False)
+    crashes.bridge.advance(minutes=61)
+    assert crashes.bridge.sync(only=SYNC[:-1]).ok
+    crashes.bridge.papercut("setUserProperty", PAYER, "notes", "kept by staff")
+    crashes.bridge.sync(only=SYNC[-1:])
+    assert PAYER in crashes.bridge.users(), "a user that no longer carries our mark was removed"

@@ -11,10 +11,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check dev bench lock
+.PHONY: help demo test check dev bench bench-safety lock
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(READY)  ## a month of a coworking space with two sites, in the sandbox
 	$(BIN)/printbridge demo
@@ -28,11 +28,14 @@ check: $(READY)  ## lint, format, types, then every test, the definitions among 
 	$(BIN)/pyright
 	$(BIN)/pytest
 
-dev: $(READY)  ## Dagster's UI and the schedules on 127.0.0.1:3000, for bridge.toml
+dev: $(READY)  ## Dagster's UI and the schedules on 127.0.0.1:3000, for bridge.toml or, without one, a sandbox
 	$(BIN)/printbridge dev
 
 bench: $(READY)  ## the benchmarks
 	$(BIN)/python -m benchmarks
+
+bench-safety: $(READY)  ## the proofs of money safety, long: hours
+	$(BIN)/python -m benchmarks.safety
 
 lock:  ## new exact versions in requirements.lock; needs uv
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --emit-build-options \

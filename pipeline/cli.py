@@ -10,6 +10,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 stopped by a safet
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -131,10 +132,16 @@ def run(site: Site = None, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.")] = 3000) -> None:
-    """Start Dagster's UI, its daemon and the schedules. Ctrl-C ends all of them."""
-    from pipeline.settings import load_settings, prepared_home
+    """Start Dagster's UI, its daemon and the schedules; on a sandbox if there is no bridge.toml. Ctrl-C ends all."""
+    from pipeline.settings import config_path, load_settings, prepared_home
     from pipeline.ui import serve
 
+    if not config_path().exists() and "PRINTBRIDGE_CONFIG" not in os.environ:
+        from rich.console import Console
+
+        from pipeline.demo import live
+
+        raise typer.Exit(live(Path("demo"), console=Console(), port=port))
     load_settings()
     raise typer.Exit(serve(prepared_home(), port))
 

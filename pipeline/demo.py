@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
-import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ from rich.table import Table
 
 from pipeline import ledger, ownership, warehouse
 from pipeline.automation import Outcome, run_job, storage
+from pipeline.clock import system_clock
 from pipeline.definitions import build_defs
 from pipeline.domain import charges
 from pipeline.domain.jobs import latest
@@ -39,6 +41,7 @@ from pipeline.sandbox.app import start
 from pipeline.sandbox.prints import make_prints, make_refunds
 from pipeline.sandbox.world import make_world, printing_customers, renewals, settings_for
 from pipeline.settings import load_settings, prepared_home
+from pipeline.ui import serve
 
 SITES = ("london", "athens")
 BEGIN = datetime(2026, 10, 1, 4, tzinfo=UTC)
@@ -90,7 +93,8 @@ def run_demo(folder: Path, *, console: Console, customers: int = 300, keep_runni
         if keep_running:
             console.print("The sandbox keeps running for `printbridge dev`; Ctrl-C ends it.")
             with suppress(KeyboardInterrupt):
-                threading.Event().wait()
+                while True:  # in short turns: once Polars has run, Ctrl-C no longer ends one long wait
+                    time.sleep(0.5)
     return 0 if not month.failures and unexplained == 0 else 1
 
 
@@ -111,6 +115,40 @@ def run_one(job: str, partition: Partition) -> Outcome:
     dimension = "month" if job == "monthly_report" else "day"
     key = partition[0] if len(partition) == 1 else {"site": partition[0], dimension: partition[1]}
     return run_job(defs, job, key, instance=instance)
+
+
+def live(folder: Path, *, console: Console, port: int) -> int:
+    """The UI and the schedules on a sandbox that has just opened its doors, until Ctrl-C.
+
+    Jobs are charged after a minute, so that a person can watch one go through.
+
+    Args:
+        folder: as for `run_demo`.
+        console: where the hints go.
+        port: the port of the UI.
+
+    Returns:
+        The exit code of the UI.
+    """
+    _clear(folder)
+    world = make_world(300, SITES, clock=system_clock().isoformat())
+    with start(world, folder / "sandbox") as ready, _configured(folder, world, ready):
+        config = folder / "bridge.toml"
+        text = re.sub(r"(?m)^charge_from = .*$", r"\g<0>\nmaturity_minutes = 1", config.read_text("utf-8"))
+        config.write_text(text, "utf-8")
+        load_settings(config)
+        control, site = ready["control_url"], next(iter(world["sites"]))
+        printer = world["sites"][site]["printers"][0]["name"]
+        console.print(
+            f"There is no bridge.toml, so this is a sandbox of {len(world['nexudus']['coworkers'])} customers."
+        )
+        console.print(
+            f"The UI comes up at http://127.0.0.1:{port}; the first tick transfers the users. To print a job:"
+        )
+        job = f'{{"site": "{site}", "username": NAME, "printer": "{printer}", "pages": 2, "cost": 10}}'
+        console.print(f"  curl -X POST {control}/print -d '{job}'", markup=False, soft_wrap=True)
+        console.print(f"Names of users, and all that the servers hold: {control}/state", soft_wrap=True)
+        return serve(prepared_home(), port)
 
 
 @dataclass

@@ -6,26 +6,20 @@ asks for another.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
-import json
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as LookTimeoutError
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 from filelock import FileLock
 
-from pipeline import alerts, backup, looking, warehouse
+from pipeline import alerts, backup, looking
 from pipeline.channels import channels
 from pipeline.clock import system_clock
-from pipeline.errors import BridgeError, TransientError
+from pipeline.errors import BridgeError
 from pipeline.resources import Bridge
 from pipeline.settings import Settings, home
-
-LOOK_SECONDS = 20.0
-"""How long one site may keep a tick waiting; a dead server delays nobody for longer."""
 
 RETRY_MINUTES = 10
 """How often a run is asked for again where the last one did not finish, or a look fails."""
@@ -300,14 +294,7 @@ def _made_good(instance: dg.DagsterInstance, failed: dg.RunRecord, step: str, si
 
 def _look(context: dg.ScheduleEvaluationContext, bridge: Bridge) -> dg.SkipReason | list[dg.RunRequest]:
     now = bridge.clock()
-    sites = list(bridge.settings.sites)
-    pool = ThreadPoolExecutor(max_workers=len(sites) + 1)
-    try:
-        lists = _lists(pool.submit(lambda: looking.lists(bridge.nexudus, bridge.settings)))
-        looks = {site: pool.submit(_reason, bridge, site, lists, now) for site in sites}
-        found = {site: _result(look) for site, look in looks.items()}
-    finally:
-        pool.shutdown(wait=False)
+    found = looking.at(bridge, now)
     requests: list[dg.RunRequest] = []
     quiet: list[str] = []
     for site, (reason, again) in found.items():
@@ -321,52 +308,6 @@ def _look(context: dg.ScheduleEvaluationContext, bridge: Bridge) -> dg.SkipReaso
                 dg.RunRequest(run_key=f"{site}-{stamp}", partition_key=site, tags={REASON_TAG: reason[:250]})
             )
     return requests or dg.SkipReason("; ".join(quiet))
-
-
-def _lists(look: Future[dict[str, looking.Newest]]) -> dict[str, looking.Newest] | BridgeError:
-    """The state of the two Nexudus lists, asked once for all sites."""
-    try:
-        return look.result(timeout=LOOK_SECONDS)
-    except LookTimeoutError:
-        return TransientError(f"the look took more than {LOOK_SECONDS:.0f} s", "")
-    except BridgeError as error:
-        return error
-
-
-def _reason(
-    bridge: Bridge, site: str, lists: dict[str, looking.Newest] | BridgeError, now: datetime
-) -> tuple[str | None, bool]:
-    """Why a site needs a run, and whether the reason is a failure that is only tried again now and then."""
-    settings = bridge.settings
-    with bridge.warehouse.connect() as con:
-        due = looking.due(
-            con, site, settle=timedelta(minutes=settings.site(site).settle_minutes),
-            complete=timedelta(minutes=settings.complete_read_minutes), now=now,
-        )  # fmt: skip
-        memory = json.loads(warehouse.bookmark(con, site, "seen") or "{}")
-    if due:
-        return due, due == looking.UNFINISHED
-    if memory.get("mode") != settings.mode:
-        return f"the mode is {settings.mode} now", False
-    if isinstance(lists, BridgeError):
-        return f"Nexudus could not be looked at: {lists.tried}", True
-    for what, newest in lists.items():
-        if looking.changed(memory, what, newest):
-            return f"{what} changed in Nexudus", False
-    try:
-        newest_job = bridge.jobs(site).newest()
-    except BridgeError as error:
-        return f"the print jobs could not be looked at: {error.tried}", True
-    return ("new print jobs", False) if newest_job != memory.get("jobs") else (None, False)
-
-
-def _result(look: Future[tuple[str | None, bool]]) -> tuple[str | None, bool]:
-    try:
-        return look.result(timeout=LOOK_SECONDS)
-    except LookTimeoutError:
-        return f"the look took more than {LOOK_SECONDS:.0f} s", True
-    except BridgeError as error:
-        return f"the look failed: {error.tried}", True
 
 
 def _busy(context: dg.ScheduleEvaluationContext, site: str) -> bool:

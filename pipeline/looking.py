@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as LookTimeoutError
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,8 +19,14 @@ import polars as pl
 
 from pipeline import warehouse
 from pipeline.clients.nexudus import NexudusClient
+from pipeline.errors import BridgeError, TransientError
+from pipeline.resources import Bridge
 from pipeline.settings import Settings
 from pipeline.warehouse import Connection, Warehouse
+
+LOOK_SECONDS = 20.0
+"""How long one site may keep a tick waiting; a dead server delays nobody for longer."""
+
 
 CUSTOMERS, CREDITS = "customers", "credits"
 
@@ -135,3 +143,64 @@ UNION SELECT printed_at FROM charge JOIN charge_event USING (ref) WHERE site = $
 def changed(memory: Mapping[str, Any], what: str, newest: Newest) -> bool:
     """Whether a list differs from what the last finished run saw."""
     return memory.get(what) != newest.as_text()
+
+
+def at(bridge: Bridge, now: datetime) -> dict[str, tuple[str | None, bool]]:
+    """For each site why it needs a run, or None, and whether the reason is a failure that is only tried now and then.
+
+    Every site is looked at at the same time and for a limited time, so a dead server delays nobody.
+    """
+    sites = list(bridge.settings.sites)
+    pool = ThreadPoolExecutor(max_workers=len(sites) + 1)
+    try:
+        newest = _lists(pool.submit(lists, bridge.nexudus, bridge.settings))
+        looks = {site: pool.submit(_reason, bridge, site, newest, now) for site in sites}
+        return {site: _result(look) for site, look in looks.items()}
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _lists(look: Future[dict[str, Newest]]) -> dict[str, Newest] | BridgeError:
+    """The state of the two Nexudus lists, asked once for all sites."""
+    try:
+        return look.result(timeout=LOOK_SECONDS)
+    except LookTimeoutError:
+        return TransientError(f"the look took more than {LOOK_SECONDS:.0f} s", "")
+    except BridgeError as error:
+        return error
+
+
+def _reason(
+    bridge: Bridge, site: str, newest: dict[str, Newest] | BridgeError, now: datetime
+) -> tuple[str | None, bool]:
+    """Why a site needs a run, and whether the reason is a failure that is only tried again now and then."""
+    settings = bridge.settings
+    with bridge.warehouse.connect() as con:
+        fallen_due = due(
+            con, site, settle=timedelta(minutes=settings.site(site).settle_minutes),
+            complete=timedelta(minutes=settings.complete_read_minutes), now=now,
+        )  # fmt: skip
+        memory = json.loads(warehouse.bookmark(con, site, "seen") or "{}")
+    if fallen_due:
+        return fallen_due, fallen_due == UNFINISHED
+    if memory.get("mode") != settings.mode:
+        return f"the mode is {settings.mode} now", False
+    if isinstance(newest, BridgeError):
+        return f"Nexudus could not be looked at: {newest.tried}", True
+    for what, state in newest.items():
+        if changed(memory, what, state):
+            return f"{what} changed in Nexudus", False
+    try:
+        newest_job = bridge.jobs(site).newest()
+    except BridgeError as error:
+        return f"the print jobs could not be looked at: {error.tried}", True
+    return ("new print jobs", False) if newest_job != memory.get("jobs") else (None, False)
+
+
+def _result(look: Future[tuple[str | None, bool]]) -> tuple[str | None, bool]:
+    try:
+        return look.result(timeout=LOOK_SECONDS)
+    except LookTimeoutError:
+        return f"the look took more than {LOOK_SECONDS:.0f} s", True
+    except BridgeError as error:
+        return f"the look failed: {error.tried}", True

@@ -16,6 +16,6 @@ hypothesis_settings.load_profile("ci")
 @pytest.fixture
 def folder() -> Generator[Path, None, None]:
     """An empty folder that a database server under another user can reach; in memory where the system offers it."""
-    memory = Path("/dev/shm")
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
     with tempfile.TemporaryDirectory(prefix="printbridge-", dir=memory if memory.is_dir() else None) as path:
         yield Path(path)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.nexudus_sandbox import ANNA, BEN, FIXTURES, LONDON, NEW, SALE, WORLD, Api, running_api
 
 from pipeline.errors import PermanentError
 from pipeline.sandbox.app import start
+from tests.nexudus_sandbox import ANNA, BEN, FIXTURES, LONDON, NEW, SALE, WORLD, Api, running_api
 
 
 @pytest.fixture(scope="module")

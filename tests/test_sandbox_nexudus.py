@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+
 from tests.nexudus_sandbox import ANNA, BEN, CREDIT, LONDON, NEW, OLD, PRODUCT, RATE, SALE, Api, running_api, sample
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from pipeline import automation
+from pipeline import automation, looking
 from tests.harness import LEEDS, LONDON, PRODUCTS, Harness, credit, customer, telling, world
 
 SITES = ("london", "leeds")
@@ -107,7 +107,7 @@ def test_a_dead_server_delays_nobody_and_is_tried_again_every_ten_minutes(
     look = Look(pair, instance)
     assert look.reason("london") == "new print jobs", "the other site must be looked at"
     assert "could not be looked at" in look.reason("leeds"), "what is wrong must be said"
-    assert look.seconds < automation.LOOK_SECONDS + 5, "a dead server may not keep the tick waiting"
+    assert look.seconds < looking.LOOK_SECONDS + 5, "a dead server may not keep the tick waiting"
     assert not pair.sync("leeds").ok, "leeds is down"
     keys = set[str | None]()
     for _ in range(4):
@@ -164,7 +164,7 @@ def test_a_complete_read_is_due_every_hour(bridge: Harness, instance: dg.Dagster
 def test_a_hanging_server_delays_the_tick_no_longer_than_the_limit(
     bridge: Harness, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automation, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(looking, "LOOK_SECONDS", 1.0)
     bridge.fault("nexudus", "*", "delay", times=1, seconds=4)
     look = Look(bridge, instance)
     bridge.heal()

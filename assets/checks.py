@@ -84,9 +84,11 @@ def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
     rules = bridge.settings.site(site).rules(site)
     found = charges.unattributed(recent_jobs(con, site, bridge.clock()), ownership.names(con, site), rules)
     counts = found.group_by("why").agg(n=pl.len(), cost=pl.col("cost").sum()).sort("why")
-    rows = [f"{row['n']} jobs, {row['cost']:.2f} credits: {row['why']}" for row in counts.iter_rows(named=True)]
-    rows += [f"job {row['job_id']} at {row['printer']}" for row in found.head(SHOWN).iter_rows(named=True)]
-    remedy = " Nobody is charged for them; if a customer printed them, charge them by hand in Nexudus."
+    sums = [f"{row['n']} of {row['cost']:.2f} credits: {row['why']}" for row in counts.iter_rows(named=True)]
+    rows = [f"job {row['job_id']} at {row['printer']}" for row in found.iter_rows(named=True)]
+    remedy = (
+        f" {'; '.join(sums)}. Nobody is charged for them; if a customer printed them, charge them by hand in Nexudus."
+    )
     return not rows, _listed("jobs without an owner", rows) + (remedy if rows else ""), WARN
 
 

@@ -1,14 +1,13 @@
 """The demo: a month in an invented coworking space, every job of it through Dagster, and what came of it.
 
 What belongs here: the order of the month (people print, an administrator edits, the bridge runs) and the tables at the
-end. What does not: who the people are (`sandbox/world.py`), what they print (`sandbox/prints.py`), any rule. Every
-number shown is read from the warehouse; none is known beforehand.
+end. What does not: who the people are (`sandbox/world.py`), what they print (`sandbox/prints.py`), what is edited
+(`sandbox/administration.py`), any rule. Every number shown is read from the warehouse; none is known beforehand.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
 import time
@@ -37,9 +36,10 @@ from pipeline.domain import charges
 from pipeline.domain.jobs import latest
 from pipeline.errors import ConfigError
 from pipeline.resources import Bridge
+from pipeline.sandbox.administration import administration
 from pipeline.sandbox.app import start
 from pipeline.sandbox.prints import make_prints, make_refunds
-from pipeline.sandbox.world import make_world, printing_customers, renewals, settings_for
+from pipeline.sandbox.world import make_world, settings_for
 from pipeline.settings import load_settings, prepared_home
 from pipeline.ui import serve
 
@@ -47,9 +47,7 @@ SITES = ("london", "athens")
 BEGIN = datetime(2026, 10, 1, 4, tzinfo=UTC)
 """The bridge goes live; the month has a change of the clocks."""
 
-PAUSES = tuple(
-    datetime(2026, month, day, 4, tzinfo=UTC) for month, day in ((10, 7), (10, 13), (10, 19), (10, 25), (11, 1))
-)
+PAUSES = tuple(datetime(2026, month, day, 4, tzinfo=UTC) for month, day in ((10, 8), (10, 16), (10, 24), (11, 1)))
 """When the bridge runs again; at night, so that every job before is old enough to be charged."""
 
 BATCH = 200
@@ -247,38 +245,6 @@ class Month:
         zone = self.bridge.settings.site(site).timezone
         jobs = latest(self.bridge.warehouse.read("papercut_print_jobs", site))
         return sorted(jobs["printed_at"].dt.convert_time_zone(zone).dt.date().unique())
-
-
-def administration(world: Mapping[str, Any], times: int, *, seed: int = 1) -> list[list[Json]]:
-    """What an administrator does in Nexudus between the runs: as many lists of edits as `times`.
-
-    Each is a body of `POST /control/nexudus`; a change of e-mail also says under `renamed` who prints under which name
-    from then on.
-    """
-    rng = random.Random(f"administration:{seed}")  # noqa: S311 - a seeded month is not cryptography
-    printing = {name for site in world["sites"] for name in printing_customers(world, site)}
-    accounts = [account for account in world["nexudus"]["coworkers"] if (account["Email"] or "").lower() in printing]
-    rng.shuffle(accounts)
-    chosen = iter(accounts)
-    credit_holders = [credit for credit in world["nexudus"]["coworkerextraservices"] if credit["RemainingUses"] > 500]
-    edits: list[list[Json]] = [[] for _ in range(times)]
-    for position, account in zip(range(4 * times), chosen, strict=False):
-        email, number = account["Email"], account["Id"]
-        moved = email.replace("@", ".new@")
-        changes: tuple[Json, ...] = (
-            {"set": {"Active": False}},
-            {"set": {"PaperCutPayAsYouPrint": not account["PaperCutPayAsYouPrint"]}},
-            {"set": {"Email": moved}, "renamed": {email.lower(): moved.lower()}},
-            {"set": {"FullName": f"{account['FullName']} 新", "AccessPincode": f"{99_999 - position:05d}"}},
-        )
-        edits[position % times].append({"entity": "coworkers", "id": number, **changes[position // times]})
-    for turn, credit in zip(edits, rng.sample(credit_holders, min(times, len(credit_holders))), strict=False):
-        turn.append({"entity": "coworkerextraservices", "id": credit["Id"], "set": {"RemainingUses": 40}})
-        gift = {name: credit[name] for name in ("CoworkerId", "BusinessId", "ExtraServiceId", "ChargePeriod")}
-        grant = {"TotalUses": 1000, "RemainingUses": 1000, "Notes": "Thank you for the plants"}
-        turn.append({"entity": "coworkerextraservices", "set": {**gift, **grant}})
-    edits[-1] += [{"entity": "coworkerextraservices", "set": credit} for credit in renewals(world)]
-    return edits
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------

@@ -50,9 +50,10 @@ def test_the_intent_is_stored_before_the_first_byte_leaves(crashes: Crashes) -> 
     )
 
 
-def test_a_line_that_an_ended_run_left_in_sending_is_charged_once(crashes: Crashes) -> None:
+@pytest.mark.parametrize("moment", ["before sending", "sent, unanswered,"])
+def test_a_line_that_an_ended_run_left_in_sending_is_charged_once(crashes: Crashes, moment: str) -> None:
     crashes.prepare()
-    assert runs.run(crashes.order(kill="sent, unanswered, POST coworkerproducts 1")).killed
+    assert runs.run(crashes.order(kill=f"{moment} POST coworkerproducts 1")).killed
     assert not crashes.settled()
 
 
@@ -84,6 +85,7 @@ def test_a_200_is_believed_only_if_it_says_what_was_made(crashes: Crashes, actio
 
 def test_a_credit_whose_read_back_fails_is_not_used_again(crashes: Crashes) -> None:
     crashes.prepare()
+    crashes.bridge.forget_calls()
     crashes.bridge.fault("nexudus", "PUT coworkerextraservices", "delay", seconds=1)
     begun = runs.started(crashes.order())
     while not crashes.bridge.calls()["nexudus"].get("PUT coworkerextraservices"):
@@ -98,9 +100,10 @@ def test_a_credit_whose_read_back_fails_is_not_used_again(crashes: Crashes) -> N
 
 def test_an_edit_of_a_credit_while_it_is_used_is_not_overwritten(crashes: Crashes) -> None:
     crashes.prepare()
-    crashes.bridge.fault("nexudus", "GET coworkerextraservices*", "delay", seconds=0.5, after=1)
+    crashes.bridge.forget_calls()
+    crashes.bridge.fault("nexudus", "GET coworkerextraservices*", "delay", seconds=2, after=2)
     begun = runs.started(crashes.order())
-    while crashes.bridge.calls()["nexudus"].get("GET coworkerextraservices", 0) < 2:
+    while crashes.bridge.calls()["nexudus"].get("GET coworkerextraservices", 0) < 3:  # the list, its total, the credit
         pass
     left = crashes.bridge.credits()[401]
     crashes.bridge.edit("coworkerextraservices", 401, TotalUses=GRANT + 500, RemainingUses=left + 500)

@@ -113,8 +113,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "failed read-back taken as not done": Mutant(
         CREDITS,
-        "return after_write(lambda: _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id)))",
-        "return _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id))",
+        "after_write(lambda: _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id)))",
+        "_proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id))",
         f"{RULES}::test_a_credit_whose_read_back_fails_is_not_used_again",
     ),
     "edit of a credit overwritten": Mutant(
@@ -126,7 +126,7 @@ MUTANTS: dict[str, Mutant] = {
         f"{RULES}::test_a_user_who_lost_our_mark_since_the_plan_was_made_is_not_removed",
     ),
     "no ownership check": Mutant(
-        "pipeline/domain/ownership.py", 'ours=(is_owned & (mark | ((state == "creating") & unmarked)))', "ours=is_owned",
+        "pipeline/domain/ownership.py", '(is_owned & (mark | ((state == "creating") & unmarked)))', "(is_owned)",
         f"{PLAN}::test_a_user_that_is_not_provably_ours_is_only_held",
     ),
     "cap ignored": Mutant(

@@ -170,17 +170,25 @@ def started(order: Order) -> tuple[Any, Pipe]:
 
 
 def finished(running: tuple[Any, Pipe]) -> Report:
-    """The end of a run that has begun."""
+    """The end of a run that has begun.
+
+    Raises:
+        TimeoutError: it hangs.
+        RuntimeError: it ended before its end, and was not killed.
+    """
     process, here = running
-    process.join(SECONDS)
-    if process.is_alive():
+    if not here.poll(SECONDS):
         process.kill()
         process.join()
         raise TimeoutError(f"a run did not end within {SECONDS:.0f} s")
-    report = Report(True, {})
-    if process.exitcode != -signal.SIGKILL:
-        report = here.recv()
+    try:
+        report = here.recv()  # before the end is waited for: a long report needs a reader
+    except EOFError:
+        report = Report(True, {})
     here.close()
+    process.join()
+    if report.killed and process.exitcode != -signal.SIGKILL:
+        raise RuntimeError(f"a run ended by itself with {process.exitcode}")
     return report
 
 

@@ -1,0 +1,217 @@
+"""`make bench-safety`: the proofs of money safety in their long forms, and one table of figures.
+
+What belongs here: how long each campaign goes on, what figure is wanted, and the replay of a failure. What does not:
+the campaigns (`tests/campaign`). Without names every campaign runs; `python -m benchmarks.safety model users` runs two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.automation import SYNC
+from tests.campaign import directories, mutants, runs
+from tests.campaign.crashes import FAULTS, crashing, pairs
+from tests.campaign.model import VARIANTS, Variant, Walk
+from tests.campaign.simulation import CHARGING, EVERYTHING, Simulation, simulated
+
+BATCH = 8
+"""Pairs of a point and a fault between two looks at the servers' ledgers."""
+
+CHECK = 200
+"""Steps of a story between two looks."""
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    test: str
+    wanted: str
+    reached: str
+    good: bool
+
+
+class Scale(NamedTuple):
+    """How far the campaigns go. `minutes` ends each of the long ones, whatever they have reached."""
+
+    seed: int
+    jobs: int
+    kills: int
+    steps: int
+    rounds: int
+    minutes: float
+
+
+Say = Callable[[str], None]
+
+
+def model(_scale: Scale, _say: Say) -> Row:
+    """Every order of three faults and three kills."""
+    started, walk = time.monotonic(), Walk(Variant())
+    verdict = walk.verdict(3, 3)
+    older = Walk(Variant(restore=True)).verdict(3, 3)
+    seconds = time.monotonic() - started
+    noticed = sum(Walk(variant).verdict(2, 2)[1:3] != (0, 0) for variant in VARIANTS.values())
+    wrong = verdict.double + verdict.lost + older.double + older.lost
+    return Row(
+        "exhaustive model, 3 faults x 3 kills", ">= 1,000,000 scenarios, 0 double, 0 lost, < 300 s",
+        f"{verdict.scenarios + older.scenarios:,} scenarios ({walk.states:,} states), {verdict.double + older.double}"
+        f" double, {verdict.lost + older.lost} lost, {seconds:.1f} s; {noticed} of {len(VARIANTS)} wrong programs seen",
+        wrong == 0 and noticed == len(VARIANTS) and verdict.scenarios >= 1_000_000,
+    )  # fmt: skip
+
+
+def crashes(scale: Scale, say: Say) -> Row:
+    """Every point with every fault."""
+    end, done, bad = time.monotonic() + scale.minutes * 60, 0, ""
+    with _folder() as folder, crashing(folder) as world:
+        points = world.points()
+        every = pairs(points, scale.seed)
+        while done < len(every) and time.monotonic() < end and not bad:
+            batch = every[done : done + BATCH]
+            if finding := world.broken(batch):
+                bad = str(finding)
+                say(f"seed {scale.seed}, pairs {done} to {done + len(batch)}: {batch}: {finding}")
+            done += len(batch)
+    return Row(
+        f"crash points: {len(points)} points x {len(FAULTS)} faults", "100 % of pairs, 0 double, 0 lost",
+        bad or f"{done} of {len(every)} pairs, {world.kills} kills, 0 double, 0 lost", not bad and done == len(every),
+    )  # fmt: skip
+
+
+def charging(scale: Scale, say: Say) -> Row:
+    """Jobs by the thousand, a kill in most runs, a fifth of the calls faulted."""
+    with _folder() as folder, simulated(folder, scale.seed, CHARGING, prints=60) as story:
+        wrong = _told(story, scale, say, lambda: story.kills >= scale.kills and len(story.made) >= scale.jobs)
+        unexplained, calls = (0, 1) if wrong else (story.unexplained(), story.calls())
+        share = story.fired / calls
+    return Row(
+        "simulation against the sandbox's ledger",
+        f">= {scale.jobs:,} jobs, >= {scale.kills} kills, >= 20 % of calls faulted, 0 double, lost or unexplained",
+        wrong or f"{len(story.made):,} jobs, {story.kills} kills, {share:.0%} of {calls:,} calls faulted, 0 double,"
+        f" 0 lost, {unexplained} unexplained",
+        not wrong and not unexplained and len(story.made) >= scale.jobs and story.kills >= scale.kills and share >= 0.2,
+    )  # fmt: skip
+
+
+def stateful(scale: Scale, say: Say) -> Row:
+    """Everything that people, servers and operators do, in any order."""
+    with _folder() as folder, simulated(folder, scale.seed, EVERYTHING, assets=SYNC, prints=3) as story:
+        wrong = _told(story, scale, say, lambda: story.happened.total() >= scale.steps)
+    steps = story.happened.total()
+    events = ", ".join(f"{name} {number}" for name, number in sorted(story.happened.items()))
+    return Row(
+        "stateful story", f">= {scale.steps:,} steps, 0 violations",
+        wrong or f"{steps:,} steps, 0 violations ({events})", not wrong and steps >= scale.steps,
+    )  # fmt: skip
+
+
+def _told(story: Simulation, scale: Scale, say: Say, enough: Callable[[], bool]) -> str:
+    """Go on with a story until there is enough of it; what was wrong, if anything."""
+    end = time.monotonic() + scale.minutes * 60
+    while not enough() and time.monotonic() < end:
+        story.step()
+        if story.happened.total() % CHECK == 0 and (finding := story.examine()):
+            say(f"seed {scale.seed}, step {story.happened.total()}: {finding}")
+            return str(finding)
+    finding = story.examine()
+    return str(finding)
+
+
+def seeded_bugs(_scale: Scale, say: Say) -> Row:
+    """Each bug in a copy of the tree, with the test that must fail."""
+    table = Table("bug", "noticed by", "killed")
+    alive: list[str] = []
+    for name, mutant in mutants.MUTANTS.items():
+        with _folder() as folder:
+            dead = mutants.killed(mutant, folder)
+        table.add_row(name, mutant.killer.split("::")[-1], "yes" if dead else "NO")
+        alive += [] if dead else [name]
+    Console(width=150).print(table)
+    for name in alive:
+        say(f"nobody notices {name!r}: pytest {mutants.MUTANTS[name].killer} in a tree with that bug")
+    number = len(mutants.MUTANTS)
+    return Row("seeded bugs", ">= 18, all killed", f"{number - len(alive)} of {number} killed", not alive)
+
+
+def overlap(scale: Scale, say: Say) -> Row:
+    """Two to four processes that start within 50 ms."""
+    end, chance, done, wrong = time.monotonic() + scale.minutes * 60, random.Random(scale.seed), 0, ""
+    with _folder() as folder, crashing(folder) as world:
+        while done < scale.rounds and time.monotonic() < end and not wrong:
+            world.prepare()
+            begun = [runs.started(world.order()) for _ in range(chance.randint(2, 4))]
+            for each in begun:
+                runs.finished(each)
+            done += 1
+            if done % 10 == 0 and (finding := world.settled()):
+                wrong = str(finding)
+                say(f"seed {scale.seed}, round {done}: {finding}")
+        wrong = wrong or str(world.settled())
+    return Row(
+        "overlap of 2 to 4 processes", f"{scale.rounds} rounds, 0 double", wrong or f"{done} rounds, 0 double",
+        not wrong and done >= scale.rounds,
+    )  # fmt: skip
+
+
+def users(scale: Scale, say: Say) -> Row:
+    """Random directories under the pure plan, and applied twice."""
+    worlds = 5_000
+    wrong = directories.violations(scale.seed, worlds)
+    for sentence in wrong:
+        say(sentence)
+    reached = wrong[0] if wrong else f"{worlds:,} worlds, 0 writes to unmanaged users, caps hold, second run 0 writes"
+    return Row("user sync on random directories", "5,000 worlds, 0 violations", reached, not wrong)
+
+
+CAMPAIGNS: dict[str, Callable[[Scale, Say], Row]] = {
+    "model": model, "users": users, "bugs": seeded_bugs, "overlap": overlap, "crashes": crashes, "charging": charging,
+    "stateful": stateful,
+}  # fmt: skip
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return _Folder(prefix="printbridge-")
+
+
+class _Folder(tempfile.TemporaryDirectory[str]):
+    def __enter__(self) -> Path:  # pyright: ignore[reportIncompatibleMethodOverride] - a path is what is used here
+        return Path(super().__enter__())
+
+
+def main() -> int:
+    """Run the campaigns that are named, or all of them; 1 if a figure is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.safety", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *CAMPAIGNS], help="campaigns; none: all")
+    parser.add_argument("--seed", type=int, default=20261120)
+    parser.add_argument("--jobs", type=int, default=20_000, help="of the simulation; 100000 for a long night")
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=50_000, help="of the stateful story")
+    parser.add_argument("--rounds", type=int, default=200, help="of overlapping processes")
+    parser.add_argument("--minutes", type=float, default=180, help="end each campaign after this time")
+    given = parser.parse_args()
+    scale = Scale(given.seed, given.jobs, given.kills, given.steps, given.rounds, given.minutes)
+    console = Console(width=150)
+    table = Table("test", "figure wanted", "figure reached", "seed", title="Money safety")
+    missed = False
+    for name in given.names or CAMPAIGNS:
+        row = CAMPAIGNS[name](scale, lambda text: console.print(f"[red]{text}[/red]"))
+        table.add_row(row.test, row.wanted, row.reached, str(scale.seed), style="" if row.good else "red")
+        missed |= not row.good
+        if not row.good:
+            console.print(f"replay: python -m benchmarks.safety {name} --seed {scale.seed}")
+    console.print(table)
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

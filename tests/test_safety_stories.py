@@ -1,0 +1,38 @@
+"""Long stories in their short form: many kills and faults, and what the servers say at the end.
+
+`make bench-safety` tells the long ones. A failure names its seed; `Simulation` tells the same story again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.automation import SYNC
+from tests.campaign.directories import violations
+from tests.campaign.simulation import CHARGING, EVERYTHING, simulated
+
+SEED = 20261120
+REPLAY = f"replay: python -m benchmarks.safety {{}} --seed {SEED}"
+
+
+def test_people_print_while_servers_misbehave_and_runs_are_killed(folder: Path) -> None:
+    with simulated(folder, SEED, CHARGING, prints=25) as story:
+        while story.happened["kill"] < 8:
+            story.step()
+        finding = story.examine()
+        assert not finding, f"{finding}; {REPLAY.format('charging')}"
+        assert story.kills >= 3, f"only {story.kills} runs were killed"
+        assert story.fired >= 0.1 * story.calls(), f"only {story.fired} of {story.calls()} calls were faulted"
+        assert story.unexplained() == 0
+
+
+def test_an_older_warehouse_in_the_middle_of_a_story_doubles_and_loses_nothing(folder: Path) -> None:
+    with simulated(folder, SEED, EVERYTHING, assets=SYNC, prints=6) as story:
+        for event in ("prints", "pause", "run", "back_up", "prints", "top_up", "kill", "restore", "prints"):
+            getattr(story, f"_{event}")()
+        finding = story.examine()
+        assert not finding, f"{finding}; {REPLAY.format('stateful')}"
+
+
+def test_random_directories_never_touch_a_user_that_is_not_ours() -> None:
+    assert violations(SEED, 150) == []

@@ -319,7 +319,10 @@ def _show(month: Month, folder: Path) -> int:
     for page in sorted(month.bridge.home.exports.rglob("*.html")):
         console.print(f"Report: {page} (CSV and XLSX beside it)", markup=False, highlight=False, soft_wrap=True)
     command = f"PRINTBRIDGE_CONFIG={folder / 'bridge.toml'} printbridge dev"
-    console.print(f"UI:     {command}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"UI:     make dev (a new sandbox); of this month: printbridge demo --keep-running and, beside it, {command}",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
     return sum(int(site["unexplained difference"]) for site in books)
 
 

@@ -139,7 +139,7 @@ def reconciliation(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[B
     A list in Nexudus may lag, so a difference while a charge is younger than the settle time only turns the check red.
     """
     site, day = dimensions(context)
-    frame, settled = _reconciled(bridge, site, date.fromisoformat(day))
+    frame, settled = reconciled(bridge, site, date.fromisoformat(day))
     with bridge.warehouse.transaction() as con:
         con.execute("DELETE FROM reconciliation WHERE site = $site AND day = $day", {"site": site, "day": day})
         warehouse.insert(con, "reconciliation", schemas.checked("reconciliation", frame))
@@ -153,8 +153,8 @@ def reconciliation(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[B
     return stored(frame, **totals)
 
 
-def _reconciled(bridge: Bridge, site: str, day: date) -> tuple[pl.DataFrame, bool]:
-    """The three books of a day, and whether every charge in them is older than the settle time."""
+def reconciled(bridge: Bridge, site: str, day: date) -> tuple[pl.DataFrame, bool]:
+    """The Reconciliation of a day, not yet stored, and whether every charge in it is older than the settle time."""
     rules = bridge.settings.site(site).rules(site)
     start, end = day_bounds(day, rules.timezone)
     with bridge.warehouse.connect() as con:

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from assets.transform import _reconciled  # pyright: ignore[reportPrivateUsage] - the reconciliation without its record
+from assets.transform import reconciled
 from pipeline import backup, ledger, recover
 from pipeline.domain.reconcile import summary
 from pipeline.held import decide
@@ -225,7 +225,8 @@ class Simulation:
         self.bridge.advance(minutes=2)  # lists lag
         day, cents = START.date(), 0
         while day <= self._now().date():
-            cents += abs(summary(_reconciled(self.bridge.bridge, "london", day))["unexplained_cents"])
+            frame, _ = reconciled(self.bridge.bridge, "london", day)
+            cents += abs(summary(frame)["unexplained_cents"])
             day += timedelta(days=1)
         return cents
 

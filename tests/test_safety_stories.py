@@ -16,13 +16,13 @@ REPLAY = f"replay: python -m benchmarks.safety {{}} --seed {SEED}"
 
 
 def test_people_print_while_servers_misbehave_and_runs_are_killed(folder: Path) -> None:
-    with simulated(folder, SEED, CHARGING, prints=25) as story:
-        while story.happened["kill"] < 8:
+    with simulated(folder, SEED, CHARGING, prints=15, faulted=0.35) as story:
+        while story.happened["kill"] < 14:
             story.step()
         finding = story.examine()
         assert not finding, f"{finding}; {REPLAY.format('charging')}"
-        assert story.kills >= 3, f"only {story.kills} runs were killed"
-        assert story.fired >= 0.1 * story.calls(), f"only {story.fired} of {story.calls()} calls were faulted"
+        assert story.kills >= 8, f"only {story.kills} runs were killed"
+        assert story.fired >= 0.2 * story.calls(), f"only {story.fired} of {story.calls()} calls were faulted"
         assert story.unexplained() == 0
 
 

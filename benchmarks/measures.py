@@ -121,13 +121,13 @@ def quiet(customers: int, sites: int, rounds: int) -> list[Row]:
         site.calls()
         look = next(each for each in site.defs.schedules or [] if getattr(each, "name", "") == "look_and_sync")
         context = dg.build_schedule_context(instance=site.instance)
-        look(context)  # type: ignore[operator] - a schedule is callable with its context
+        look(context)
         site.calls()
-        cpu = statistics.median(timed(lambda: look(context))[1] for _ in range(rounds))  # type: ignore[operator]
+        cpu = statistics.median(timed(lambda: look(context))[1] for _ in range(rounds))
         counted = site.calls()
         nexudus = sum(counted["nexudus"].values()) / rounds
         queries = sum(sum(each.values()) for each in counted["sites"].values()) / rounds / sites
-        asked = isinstance(look(context), dg.SkipReason)  # type: ignore[operator]
+        asked = isinstance(look(context), dg.SkipReason)
         rows.append(
             Row(
                 f"no-change tick, {sites} sites, {customers} customers",

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
+from pipeline import safety
 from pipeline.errors import ConfigError, PermanentError
 from pipeline.warehouse import Connection, Warehouse
 
@@ -71,12 +73,15 @@ def back_up(store: Warehouse, folder: Path, now: datetime) -> Backup:
     return Backup(whole, len(expected), sum(expected.values()), _prune(folder))
 
 
-def restore(store: Warehouse, folder: Path, now: datetime) -> Path:
+def restore(store: Warehouse, folder: Path, sites: Iterable[str], now: datetime) -> Path:
     """Put a backup in the place of the warehouse; the former file is kept under another name beside it.
+
+    What was charged since the backup is not in it, so each site charges nothing until it was recovered.
 
     Args:
         store: the warehouse; nothing else may be using it.
         folder: the backup.
+        sites: the sites of the bridge.
         now: the current time, UTC.
 
     Returns:
@@ -93,6 +98,7 @@ def restore(store: Warehouse, folder: Path, now: datetime) -> Path:
     try:
         with duckdb.connect(str(made)) as con:
             _load(con, folder)
+            safety.note_restored(con, sites, folder.name, now)
     except duckdb.Error as error:
         made.unlink(missing_ok=True)
         raise PermanentError(f"The backup {folder} cannot be read: {error}", "use an older one") from error

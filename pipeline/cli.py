@@ -208,6 +208,7 @@ def resume(
         if phase not in (None, *safety.PHASES):
             raise typer.BadParameter(f"{phase!r} is none of {', '.join(safety.PHASES)}", param_hint="PHASE")
         with bridge.warehouse.connect() as con:
+            safety.refuse_if_unrecovered(con, site)
             states = safety.states(con, site)
         stopped = {name: why for name, (state, why) in states.items() if state == "stopped" and phase in (None, name)}
         if not stopped:
@@ -249,7 +250,7 @@ def backup(
 
     with configured_bridge() as bridge:
         if restore:
-            aside = backups.restore(bridge.warehouse, restore, bridge.clock())
+            aside = backups.restore(bridge.warehouse, restore, bridge.settings.sites, bridge.clock())
             typer.echo(f"Restored {restore}; the former warehouse is {aside}. Next: run `printbridge recover`.")
             return
         made = backups.back_up(bridge.warehouse, bridge.home.backups, bridge.clock())

@@ -4,9 +4,10 @@ What belongs here: finding our traces in both services, entering what they prove
 not prove. What does not: changing either service; recovery only reads them. It may be run again at any time.
 
     sales with our reference          proof: entered as confirmed lines of kind sale
+    sales that are gone               proof, where the job changed: entered as reversed
     users with our mark               proof, if the customer of the mark still has that e-mail: owned again
-    a credit with our reference       the use is in its number already; the amount of the line is not known: held
-    jobs of customers with credits    may have been paid with credits, which leave no other trace: held
+    a line that a credit names        proof that it was done, not of its amount
+    jobs of customers with credits    may have been paid with credits, or have got them back, without a trace: held
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ import polars as pl
 
 from pipeline import ledger, ownership, safety, warehouse
 from pipeline.clients.nexudus import moment
-from pipeline.domain import records, schemas
-from pipeline.domain.charges import attributed, counts
-from pipeline.domain.jobs import revised
+from pipeline.domain import charges, records, recovery, schemas
+from pipeline.domain.jobs import latest, revised
 from pipeline.domain.lookup import compared
-from pipeline.domain.references import KIND_LETTERS, found_in, reference, site_code
+from pipeline.domain.references import KIND_LETTERS, site_code
 from pipeline.domain.rules import SiteRules
-from pipeline.errors import UnsafeError
+from pipeline.errors import MissingError, UnsafeError
 from pipeline.findings import counted
 from pipeline.joblogs.database import PaperCutDatabase
 from pipeline.resources import Bridge
@@ -34,18 +34,7 @@ from pipeline.warehouse import Connection
 MARGIN = timedelta(days=1)
 """A sale is made after charging began; the clocks of the servers may differ by this much."""
 
-RULE = "recovered"
-UNPROVEN = (
-    "recovered: the job may have been paid with printing credits before the warehouse was lost, which Nexudus does not"
-    " show. What to do: void the line if it was (compare the customer's credits in Nexudus), retry it to charge it"
-)
-MARKED = (
-    "recovered: credit {credit_id} holds this reference, so the use is in its number already; the amount is not known."
-    " What to do: confirm the line once the credit's history in Nexudus shows the use, or void it"
-)
-
 CREDIT_KINDS = ("credit", "undo_credit")
-KINDS = {letter: kind for kind, letter in KIND_LETTERS.items()}
 
 Row = dict[str, Any]
 
@@ -56,16 +45,16 @@ class Evidence:
 
     Attributes:
         sales: `records.SALES` with sold_at (UTC): the sales with a reference of the site.
-        credits_: every granted printing credit, as Nexudus has it.
-        holders: the e-mail keys of the customers who have one.
+        gone: references of sales that this ledger has as made, and that Nexudus says do not exist.
+        grants: NexudusCredits and email_key: the printing credits that there are, or were in this warehouse.
         jobs: the log since `charge_from`, `JOB_COLUMNS`.
         users: ownership events for the users that carry our mark and whose customer proves it.
         refused: the users that carry it without that proof, and why.
     """
 
     sales: pl.DataFrame
-    credits_: list[Row]
-    holders: list[str]
+    gone: list[str]
+    grants: pl.DataFrame
     jobs: pl.DataFrame
     users: list[Row]
     refused: list[str]
@@ -91,14 +80,16 @@ def recover_site(bridge: Bridge, site: str, operator: str) -> list[str]:
     with bridge.warehouse.transaction() as con:
         known = set(ownership.owned(con, site)["username"])
         ownership.record(con, site, [event for event in evidence.users if event["username"] not in known], now)
-        _store_jobs(con, site, evidence.jobs, now)
-        entry = Entry(con, rules, evidence.jobs, ownership.names(con, site), bridge.mover("recover", operator))
-        entered = entry.sales(evidence.sales)
-        marked = entry.marked(evidence.credits_) + entry.unsent(evidence.credits_)
-        missing = entered or marked or any(event["username"] not in known for event in evidence.users)
+        jobs = _store_jobs(con, site, evidence.jobs, now)
+        entry = Entry(con, rules, jobs, ownership.names(con, site), bridge.mover("recover", operator))
+        restored = safety.unrecovered(con, site)
+        strange = entry.strange(evidence.grants, list(bridge.settings.sites))
+        entered = entry.sales(evidence.sales, evidence.gone)
+        missing = restored or entered or strange or any(event["username"] not in known for event in evidence.users)
         # Without write-back Nexudus' numbers hold no use, so deciding the jobs again restores what was lost.
         on_ledger = bridge.settings.site(site).credit_writeback == "ledger"
-        doubtful = marked + (entry.unproven(evidence.holders, now) if missing and not on_ledger else 0)
+        doubtful = entry.credits_(evidence.grants, now) if missing and not on_ledger and rules.takes_credits else 0
+        safety.note_recovered(con, site, now)
         said = _said(evidence, entered, doubtful)
         state = "stopped" if doubtful else "open"
         safety.record(con, site, "charges", state=state, reason="recovered: " + " ".join(said).rstrip("."), at=now)
@@ -124,16 +115,37 @@ def _said(evidence: Evidence, entered: int, doubtful: int) -> list[str]:
 
 
 def _evidence(bridge: Bridge, rules: SiteRules, now: datetime) -> Evidence:
-    credits_ = [
+    with bridge.warehouse.connect() as con:
+        lines, before = ledger.lines(con, rules.name), warehouse.read(con, "nexudus_credits")
+    listed = [
         record
         for id_ in rules.credit_ids
         for record in bridge.nexudus.records("coworkerextraservices", CoworkerExtraService_ExtraService=id_)
     ]
-    ids = sorted({credit["CoworkerId"] for credit in credits_})
-    holders = records.customers(bridge.nexudus.batch("coworkers", ids), bridge.digest, moment, now)["email_key"]
+    now_there = records.credits_of(listed, moment, now)
+    were = before.filter(pl.col("extra_service_id").is_in(rules.credit_ids)).with_columns(
+        last_use=pl.lit(None, pl.String)
+    )
+    grants = pl.concat([now_there, were.join(now_there, on="credit_id", how="anti")])
+    ids = grants["coworker_id"].unique().sort().to_list()
+    people = records.customers(bridge.nexudus.batch("coworkers", ids), bridge.digest, moment, now)
+    grants = grants.join(people.select("coworker_id", "email_key"), on="coworker_id", how="left")
     jobs = bridge.jobs(rules.name).reread(rules.charge_from).jobs.with_columns(site=pl.lit(rules.name))
-    users, refused = _users(bridge, rules.name, now)
-    return Evidence(_sales(bridge, rules), credits_, holders.drop_nulls().to_list(), jobs, users, refused)
+    sales = _sales(bridge, rules)
+    return Evidence(sales, _gone(bridge, lines, sales), grants, jobs, *_users(bridge, rules.name, now))
+
+
+def _gone(bridge: Bridge, lines: pl.DataFrame, sales: pl.DataFrame) -> list[str]:
+    """The sale lines that are done here, and whose sale is neither listed nor found by its id."""
+    done = charges.live(lines).filter(pl.col("state").is_in(["confirmed", "invoiced"]), kind="sale")
+    unlisted = done.drop_nulls("remote_id").filter(~pl.col("remote_id").is_in(sales["remote_id"].to_list()))
+    gone: list[str] = []
+    for ref, remote_id in unlisted.select("ref", "remote_id").iter_rows():
+        try:
+            bridge.nexudus.record("coworkerproducts", remote_id)
+        except MissingError:
+            gone.append(ref)
+    return gone
 
 
 def _sales(bridge: Bridge, rules: SiteRules) -> pl.DataFrame:
@@ -210,15 +222,13 @@ def _refusal(row: Row) -> str | None:
 # --- what is entered --------------------------------------------------------------------------------------------------
 
 
-def _store_jobs(con: Connection, site: str, jobs: pl.DataFrame, now: datetime) -> None:
-    """Keep the log rows, so that recovered lines can be compared with their job from now on."""
-    stored = warehouse.query(
-        con,
-        "SELECT * FROM papercut_print_jobs WHERE site = $site"
-        " QUALIFY revision = max(revision) OVER (PARTITION BY job_id)",
-        site=site,
+def _store_jobs(con: Connection, site: str, jobs: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Keep the log rows, so that recovered lines can be compared with their job; the latest revision of each job."""
+    every = "SELECT * FROM papercut_print_jobs WHERE site = $site"
+    warehouse.insert(
+        con, "papercut_print_jobs", revised(jobs, latest(warehouse.query(con, every, site=site)), site, now)
     )
-    warehouse.insert(con, "papercut_print_jobs", revised(jobs, stored, site, now))
+    return latest(warehouse.query(con, every, site=site))
 
 
 @dataclass(frozen=True)
@@ -228,7 +238,7 @@ class Entry:
     Attributes:
         con: a connection inside a transaction.
         rules: the choices of the site.
-        jobs: the log rows.
+        jobs: PaperCutPrintJobs, the latest revision of each job.
         names: which customer a user name stood for (`ownership.names`).
         mover: who enters.
     """
@@ -239,82 +249,65 @@ class Entry:
     names: pl.DataFrame
     mover: ledger.Mover
 
-    def sales(self, sales: pl.DataFrame) -> int:
-        """Sales as confirmed lines; how many were missing."""
+    def strange(self, grants: pl.DataFrame, sites: list[str]) -> bool:
+        """Whether a credit names a line of one of our sites that this warehouse never finished."""
+        codes = [site_code(site) for site in sites]
+        ours = grants.filter(pl.col("last_use").str.slice(3, 3).is_in(codes))["last_use"].to_list()
+        return bool(ledger.never_sent(self.con, ours))
+
+    def sales(self, sales: pl.DataFrame, gone: list[str]) -> int:
+        """Sales as confirmed lines, and those that were deleted since as reversed; how many sales were missing."""
         new = sales.filter(~pl.col("ref").is_in(self._known()["ref"].to_list()))
-        self._enter([
-            self._line(sale["ref"], sale["sold_at"], coworker_id=sale["coworker_id"], amount_cents=sale["quantity"])
-            for sale in new.iter_rows(named=True)
-        ])  # fmt: skip
-        priced = ledger.lines_in(self.con, self.rules.name, "priced").filter(kind="sale")
-        found = compared(priced, sales).filter(verdict="found")
+        self._enter(pl.DataFrame([self._sale(sale) for sale in new.iter_rows(named=True)], schema=_COLUMNS))
+        waiting = ledger.lines_in(self.con, self.rules.name, "priced", "held").filter(kind="sale")
+        found = compared(waiting, sales).filter(verdict="found")
         moves = [(row["ref"], row["remote_id"], "recovered from Nexudus by its reference") for row in found.to_dicts()]
         ledger.move(self.con, ledger.moves_of(moves), "confirmed", self.mover)
+        self._enter(recovery.reversed_sales(self._site(schemas.empty("nexudus_credits"), self.mover.at), gone))
         return new.height
 
-    def marked(self, credits_: list[Row]) -> int:
-        """References in the notes of credits: the use happened, so the line is entered, and held for its amount."""
-        known, code = set(self._known()["ref"]), site_code(self.rules.name)
-        rows: list[Row] = []
-        for credit in credits_:
-            ref = found_in(credit.get("Notes"))
-            if ref is None or ref in known or ref[3:6] != code or KINDS[ref[6]] not in CREDIT_KINDS:
-                continue
-            reason = MARKED.format(credit_id=credit["Id"])
-            owner = {"coworker_id": credit["CoworkerId"], "credit_id": credit["Id"]}
-            rows.append(self._line(ref, moment(credit["UpdatedOn"]), state="held", reason=reason, **owner))
-        self._enter(rows)
-        return len(rows)
-
-    def unsent(self, credits_: list[Row]) -> int:
-        """Where a credit names a line that was never written back here: that line is done, the others are held."""
-        priced = ledger.lines_in(self.con, self.rules.name, "priced").filter(pl.col("kind").is_in(CREDIT_KINDS))
-        named: dict[str | None, int] = {found_in(credit.get("Notes")): credit["Id"] for credit in credits_}
-        done = priced.filter(pl.col("ref").is_in([ref for ref in named if ref]))
-        if not done.height:
-            return 0
-        moves: list[tuple[str, int | None, str]] = [
-            (ref, named[ref], "recovered: the credit names it") for ref in done["ref"].to_list()
-        ]
-        ledger.move(self.con, ledger.moves_of(moves), "confirmed", self.mover)
-        others = priced.join(done, on="ref", how="anti").select("ref", detail=pl.lit(UNPROVEN))
-        ledger.move(self.con, others, "held", self.mover)
-        return max(1, others.height)
-
-    def unproven(self, holders: list[str], now: datetime) -> int:
-        """Mature jobs without a line whose customer has, or had, printing credits: a person decides each of them."""
-        if not self.rules.takes_credits:
-            return 0
-        due = pl.col("printed_at").is_between(
-            self.rules.charge_from, now - timedelta(minutes=self.rules.maturity_minutes)
+    def credits_(self, grants: pl.DataFrame, now: datetime) -> int:
+        """What credits may have done: lines that a credit names are done, everything else is held; how many are."""
+        mine = ledger.lines_in(self.con, self.rules.name, "priced", "sending", "unknown")
+        mine = mine.filter(pl.col("kind").is_in(CREDIT_KINDS))
+        last = recovery.last_lines(grants, self.rules.name)
+        done = mine.filter(pl.col("ref").is_in(last["ref"].implode()))
+        ledger.move(
+            self.con, done.select("ref", detail=pl.lit("recovered: the credit names it")), "confirmed", self.mover
         )
-        doubtful = attributed(self.jobs.filter(counts(), due, pl.col("cost") > 0), self.names).filter(
-            pl.col("email_key").is_in(holders), ~pl.col("job_id").is_in(self._known()["job_id"].to_list())
-        )
-        rows: list[Row] = []
-        for job in doubtful.sort("printed_at", "job_id").iter_rows(named=True):
-            ref = reference(self.rules.name, job["job_id"], "sale", 0)
-            who = {"coworker_id": job["coworker_id"], "amount_cents": int(job["cost"].to_integral_value())}
-            rows.append(self._line(ref, job["printed_at"], state="held", reason=UNPROVEN, **who))
-        self._enter(rows)
-        return len(rows)
+        open_ = mine.join(done, on="ref", how="anti")
+        detail = pl.format(recovery.UNSETTLED.replace("{credit_id}", "{}"), "credit_id")
+        ledger.move(self.con, open_.select("ref", detail=detail), "held", self.mover)
+        return open_.height + self._enter(recovery.unproven(self._site(grants, now)))
+
+    def _site(self, grants: pl.DataFrame, now: datetime) -> recovery.Site:
+        return recovery.Site(self.rules, now, self.jobs, self.names, grants, self._known())
 
     def _known(self) -> pl.DataFrame:
         return ledger.lines(self.con, self.rules.name)
 
-    def _enter(self, rows: list[Row]) -> None:
-        frame = pl.DataFrame(rows, schema=schemas.columns("print_charges"))
-        ledger.enter(self.con, schemas.checked("print_charges", frame), self.mover)
+    def _enter(self, lines: pl.DataFrame) -> int:
+        known = self._known().select("ref")
+        return ledger.enter(
+            self.con, schemas.checked("print_charges", lines.join(known, on="ref", how="anti")), self.mover
+        )
 
-    def _line(self, ref: str, happened_at: datetime, **fields: Any) -> Row:
-        """A line of a reference, with what the job's log row and the owner of its user name say, if they are there."""
-        padded = ref[7:18]  # a reference fills the number of a job up with zeros
+    def _sale(self, sale: Row) -> Row:
+        """A sale in Nexudus as a line, with what the log row of its job and the owner of its user name say.
+
+        Its revision is older than any: if the job does not cost this any more, the next run corrects it.
+        """
+        padded = sale["ref"][7:18]  # a reference fills the number of a job up with zeros
         rows = self.jobs.filter(pl.col("job_id").str.zfill(len(padded)) == padded)
         job: Row = rows.row(0, named=True) if rows.height else {"job_id": padded.lstrip("0"), "username": ""}
         owner = self.names.filter(username=job["username"])
         return {
-            "site": self.rules.name, "ref": ref, "job_id": job["job_id"], "revision": 0, "kind": KINDS[ref[6]],
-            "seq": int(ref[18], 36), "printed_at": job.get("printed_at", happened_at), "username": job["username"],
-            "email_key": owner["email_key"][0] if owner.height else None, "coworker_id": None, "credit_id": None,
-            "amount_cents": 0, "undoes": None, "state": "priced", "rule": RULE, "reason": None, **fields,
+            "site": self.rules.name, "ref": sale["ref"], "job_id": job["job_id"], "revision": -1, "kind": "sale",
+            "seq": int(sale["ref"][18], 36), "printed_at": job.get("printed_at", sale["sold_at"]),
+            "username": job["username"], "email_key": owner["email_key"][0] if owner.height else None,
+            "coworker_id": sale["coworker_id"], "credit_id": None, "amount_cents": sale["quantity"], "undoes": None,
+            "state": "priced", "rule": recovery.RULE, "reason": None,
         }  # fmt: skip
+
+
+_COLUMNS = schemas.columns("print_charges")

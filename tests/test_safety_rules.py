@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ledger
+from pipeline import backup, ledger
 from pipeline.automation import SYNC
+from pipeline.held import decide
+from pipeline.recover import recover_site
 from tests.campaign import runs
 from tests.campaign.crashes import GRANT, HOLDER, PAYER, Crashes, crashing
 from tests.campaign.oracle import examine
@@ -159,6 +161,49 @@ def test_a_lost_or_older_warehouse_charges_nothing_again(crashes: Crashes, folde
         crashes.bridge.advance(minutes=31)
     assert paid(crashes) == before, "jobs that were charged were charged again"
     assert any("recover" in text for _, text in outcome.failures.values()), f"no clear stop: {outcome.failures}"
+
+
+def test_a_restored_backup_charges_and_gives_back_nothing_twice_whatever_changed_since(
+    crashes: Crashes, folder: Path
+) -> None:
+    """Before and after the backup: jobs paid with money and credits, refunded, made cheaper, made dearer."""
+    bridge, store = crashes.bridge, crashes.bridge.bridge
+    jobs = [bridge.print_job(name, 20 + n)["job_id"] for n in range(4) for name in (PAYER, HOLDER)]
+    bridge.advance(minutes=31)
+    charge(crashes)
+    made = backup.back_up(store.warehouse, bridge.state_folder.backups, store.clock())
+    jobs += [bridge.print_job(name, 40 + n)["job_id"] for n in range(4) for name in (PAYER, HOLDER)]
+    bridge.advance(minutes=31)
+    charge(crashes)
+    for number, job in enumerate(jobs):
+        if number % 8 < 2:
+            bridge.refund(job)
+        elif number % 8 < 6:
+            bridge.control.post("print", json={"site": "london", "job_id": job, "cost": 10 * (number % 8)})
+    assert not crashes.settled()
+    before = paid(crashes)
+    bridge.advance(minutes=2)
+    backup.restore(store.warehouse, made.folder, ["london"], store.clock())
+    stopped = bridge.sync(only=runs.CHARGES)
+    assert "first run `printbridge recover --site london`" in str(stopped.failures)
+    recover_site(store, "london", "test")
+    with store.warehouse.connect() as con:
+        held = ledger.lines_in(con, "london", "held")
+    assert set(held["username"]) == {HOLDER}, "money is proved by the sales; only credits need a person"
+    decide(store, held["ref"].to_list(), "confirmed", reason="as the credits show", operator="test")
+    bridge.resume("london", "charges")
+    for _ in range(2):
+        assert bridge.sync(only=runs.CHARGES).ok
+        bridge.advance(minutes=31)
+    assert paid(crashes) == before, "recovered and confirmed, a run charged or gave back again"
+    for number, job in enumerate(jobs):
+        if number % 8 >= 2:
+            bridge.refund(job)
+    bridge.advance(minutes=16)
+    last = bridge.sync(only=runs.CHARGES)
+    assert last.ok, last.failures
+    assert not crashes.settled()
+    assert paid(crashes) == {"money": 0, "credits": 0}
 
 
 def test_an_older_warehouse_finds_the_sales_it_has_forgotten(crashes: Crashes, folder: Path) -> None:

@@ -99,7 +99,7 @@ def unattributed(jobs: pl.DataFrame, names: pl.DataFrame, rules: SiteRules) -> p
 
 def live(ledger: pl.DataFrame) -> pl.DataFrame:
     """The sale, credit and waive lines that stand: neither void nor reversed. Columns as the ledger's."""
-    return _standing(ledger).filter(pl.col("stands") == "live").select(ledger.columns)
+    return standing(ledger).filter(pl.col("stands") == "live").select(ledger.columns)
 
 
 def unsettled(jobs: pl.DataFrame, names: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
@@ -116,7 +116,7 @@ def unsettled(jobs: pl.DataFrame, names: pl.DataFrame, ledger: pl.DataFrame, rul
     Returns:
         username, unsettled (Decimal, credits), by username; only users with unsettled jobs.
     """
-    settled = _standing(ledger).filter((pl.col("stands") == "voided") | ((pl.col("stands") == "live") & ~_held()))
+    settled = standing(ledger).filter((pl.col("stands") == "voided") | ((pl.col("stands") == "live") & ~_held()))
     return (
         attributed(jobs.filter(counts() & _charged_since(rules)), names)
         .join(settled, on="job_id", how="anti")
@@ -209,7 +209,7 @@ def _held() -> pl.Expr:
     return pl.col("state") == "held"
 
 
-def _standing(ledger: pl.DataFrame) -> pl.DataFrame:
+def standing(ledger: pl.DataFrame) -> pl.DataFrame:
     """The original lines, each with `stands` and `kept`.
 
     stands: live; undone, where a reversing line exists; voided, where a person voided it without one. A reversal that
@@ -237,8 +237,8 @@ def _cases(
     """The jobs with something to do: `undo` their live lines, `decide` them, or both, with what stands for them."""
     revisions = ledger.group_by("job_id").agg(decided_revision=pl.col("revision").max())
     stands, alive = pl.col("stands"), pl.col("stands") == "live"
-    standing = (
-        _standing(ledger)
+    stood_for = (
+        standing(ledger)
         .filter(stands != "undone")
         .sort("revision", "ref")
         .group_by("job_id")
@@ -258,9 +258,9 @@ def _cases(
     chargeable = counts() & ~pl.col("shared_account")
     return (
         _owned(jobs, names)
-        .with_columns(amount=_amount(rules))
+        .with_columns(amount=amount(rules))
         .join(revisions, on="job_id", how="left")
-        .join(standing, on="job_id", how="left")
+        .join(stood_for, on="job_id", how="left")
         .with_columns(
             # A job that was charged stays with its customer: a user who is renamed in PaperCut renames old jobs too.
             *(
@@ -297,7 +297,7 @@ def _undone(cases: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
 # --- what pays -------------------------------------------------------------------------------------------------------
 
 
-def _amount(rules: SiteRules) -> pl.Expr:
+def amount(rules: SiteRules) -> pl.Expr:
     """The cost in whole cents by the site's rounding (half up where it holds fractions); 0 where it is unknown."""
     cost = pl.when(pl.col("cost") >= 0).then("cost")
     whole = cost.ceil() if rules.rounding == "up" else cost.round(0, mode="half_away_from_zero")
@@ -324,7 +324,9 @@ def _decided(jobs: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
 
 def _paid(jobs: pl.DataFrame, pool: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     """The new lines of decided jobs: credits in the order of use, then what they leave: money, waived or held."""
-    numbers = ledger.group_by("job_id", "kind").agg(number=pl.col("seq").max() + 1)
+    # A reversal has the number of what it reverses, which a recovered ledger may lack.
+    reversed_kind = pl.col("kind").str.strip_prefix("undo_")
+    numbers = ledger.group_by("job_id", reversed_kind).agg(number=pl.col("seq").max() + 1)
     used, left = _from_credits(jobs.filter(pl.col("rule").is_null()), pool, numbers, rules)
     jobs = (
         jobs.join(used.group_by("job_id").agg(pl.col("amount_cents").sum()), on="job_id", how="left")

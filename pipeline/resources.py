@@ -101,6 +101,7 @@ class Bridge:
         self._papercut.clear()
         self._sources.clear()
         self.__dict__.pop("nexudus", None)
+        self.warehouse.close()
 
 
 def in_parallel(call: Callable[[T], R], items: Iterable[T]) -> list[R]:

@@ -26,11 +26,13 @@ from pipeline.errors import PermanentError, TransientError
 Connection = duckdb.DuckDBPyConnection
 
 SCHEMA_VERSION = 1
+NAME = "warehouse"
+"""What the file is called inside the engine."""
 WAIT_SECONDS = 60.0
 
 _LOCKED = "Could not set lock"
 _IN_PROCESS = threading.RLock()
-"""Threads take turns, too: connections of one process share one instance, whose settings can be locked only once."""
+"""Threads take turns, too: they share one engine, and the lock on a file is one of processes."""
 _SQL_TYPES: dict[Any, str] = {
     pl.String: "VARCHAR", pl.Int64: "BIGINT", pl.Boolean: "BOOLEAN", pl.Date: "DATE",
     pl.Datetime: "TIMESTAMPTZ", pl.Decimal: "DECIMAL(18,6)",
@@ -63,6 +65,9 @@ CREATE TABLE schema_version (version BIGINT NOT NULL);
 class Warehouse:
     """The tables of one installation.
 
+    Making DuckDB's engine costs five times what opening a file costs, so the engine stays while the process lives; the
+    file is attached to it for each use and let go at its end.
+
     Args:
         path: the DuckDB file; made on first use, with the tables, readable by its owner only.
         folders: the only folders that SQL may write to or read from (exports, backups).
@@ -73,6 +78,7 @@ class Warehouse:
         self.path = path
         self._folders = folders
         self._wait_seconds = wait_seconds
+        self._engine: Connection | None = None
 
     @contextlib.contextmanager
     def connect(self) -> Generator[Connection, None, None]:
@@ -84,12 +90,30 @@ class Warehouse:
         """
         with _IN_PROCESS:
             fresh = not self.path.exists()
-            with contextlib.closing(self._open()) as con:
+            con = self._open()
+            try:
                 if fresh:
                     self.path.chmod(0o600)
-                _lock_down(con, self._folders)
+                con.execute(f"USE {NAME}")
                 _ensure_tables(con)
                 yield con
+            except BaseException:
+                # Whatever state it is in: without its engine the file is free, and what was not committed is gone.
+                self.close()
+                raise
+            try:
+                con.execute("USE memory")
+                con.execute(f"DETACH {NAME}")
+            except duckdb.Error:
+                # What was committed is in the write-ahead log; only writing it into the file failed.
+                self.close()
+
+    def close(self) -> None:
+        """Give back the engine; the next use makes another."""
+        with _IN_PROCESS:
+            if self._engine is not None:
+                self._engine.close()
+            self._engine = None
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[Connection, None, None]:
@@ -127,12 +151,12 @@ class Warehouse:
             return bookmark(con, site, name)
 
     def _open(self) -> Connection:
+        """The engine, with the file attached."""
         deadline = time.monotonic() + self._wait_seconds
         pause = 0.01
         while True:
             try:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                return duckdb.connect(str(self.path))
+                return self._attached()
             except duckdb.IOException as error:
                 if _LOCKED not in str(error):
                     raise PermanentError(
@@ -148,6 +172,23 @@ class Warehouse:
                     ) from error
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
             pause = min(pause * 1.5, 0.25)
+
+    def _attached(self) -> Connection:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        attach = f"ATTACH {_text(self.path)} AS {NAME} (TYPE duckdb)"
+        if self._engine is not None:
+            self._engine.execute(attach)
+            return self._engine
+        engine = duckdb.connect(":memory:", config={"temp_directory": f"{self.path}.tmp"})
+        try:
+            engine.execute(attach)
+            # After the file: what is attached now may be attached again, and nothing else ever.
+            _lock_down(engine, self._folders)
+        except BaseException:
+            engine.close()
+            raise
+        self._engine = engine
+        return engine
 
 
 def read(con: Connection, table: str, site: str | None = None) -> pl.DataFrame:
@@ -200,15 +241,17 @@ def _lock_down(con: Connection, folders: tuple[Path, ...]) -> None:
     con.execute("SET autoinstall_known_extensions=false")
     con.execute("SET autoload_known_extensions=false")
     con.execute("SET TimeZone='UTC'")
-    allowed = ", ".join("'" + str(folder).replace("'", "''") + "/'" for folder in folders)
+    allowed = ", ".join(_text(f"{folder}/") for folder in folders)
     con.execute(f"SET allowed_directories=[{allowed}]")
     con.execute("SET enable_external_access=false")
     con.execute("SET lock_configuration=true")
 
 
 def _ensure_tables(con: Connection) -> None:
-    tables = {row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if not tables:
+    version = _version(con)
+    if version == SCHEMA_VERSION:
+        return
+    if version is None and not con.execute("SELECT table_name FROM duckdb_tables()").fetchall():
         con.begin()
         con.execute(_APPEND_ONLY)
         for table in schemas.TABLES:
@@ -216,12 +259,22 @@ def _ensure_tables(con: Connection) -> None:
         con.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
         con.commit()
         return
-    row = con.execute("SELECT max(version) FROM schema_version").fetchone() if "schema_version" in tables else None
-    if not row or row[0] != SCHEMA_VERSION:
-        raise PermanentError(
-            f"The warehouse has version {row[0] if row else 'none'}, this program needs {SCHEMA_VERSION}",
-            "use the program version that made the file, or restore a backup made by this one",
-        )
+    raise PermanentError(
+        f"The warehouse has version {version or 'none'}, this program needs {SCHEMA_VERSION}",
+        "use the program version that made the file, or restore a backup made by this one",
+    )
+
+
+def _version(con: Connection) -> int | None:
+    try:
+        row = con.execute("SELECT max(version) FROM schema_version").fetchone()
+    except duckdb.CatalogException:
+        return None
+    return row[0] if row else None
+
+
+def _text(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 def _definition(table: str) -> str:

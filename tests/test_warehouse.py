@@ -5,13 +5,14 @@ What belongs here: `pipeline/warehouse.py`. What does not: what the tables mean 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +82,38 @@ def test_a_file_that_is_held_for_too_long_ends_in_an_error_that_says_what_to_do(
         pytest.raises(TransientError, match=r"Another process held.*What to do: close"),
     ):
         impatient.read("nexudus_credits")
+
+
+def fail_inside(store: Warehouse) -> None:
+    with store.transaction() as con:
+        warehouse.set_bookmark(con, "london", "name", "lost", NOW)
+        raise KeyboardInterrupt
+
+
+def break_off(store: Warehouse) -> None:
+    with store.connect() as con:
+        con.begin()
+        con.execute("SELECT no_such_column FROM bookmark")
+
+
+@pytest.mark.parametrize("use", [Warehouse.bookmark, fail_inside, break_off])
+def test_the_file_is_free_after_every_use_while_the_process_lives(store: Warehouse, use: Callable[..., object]) -> None:
+    with store.transaction() as con:
+        warehouse.set_bookmark(con, "london", "name", "kept", NOW)
+    with contextlib.suppress(KeyboardInterrupt, duckdb.Error):
+        use(store, *(["london", "name"] if use is Warehouse.bookmark else []))
+    with held_by_another_process(store):
+        pass
+    assert store.bookmark("london", "name") == "kept", "the file must open again after another process had it"
+
+
+def test_a_file_put_in_place_of_another_is_the_one_that_is_read(store: Warehouse, tmp_path: Path) -> None:
+    other = Warehouse(tmp_path / "other.duckdb")
+    for each, name in ((store, "old"), (other, "new")):
+        with each.transaction() as con:
+            warehouse.set_bookmark(con, "london", "name", name, NOW)
+    other.path.rename(store.path)
+    assert store.bookmark("london", "name") == "new"
 
 
 def test_threads_take_turns(store: Warehouse) -> None:

@@ -241,8 +241,8 @@ def _store_jobs(bridge: Bridge, site: str, batch: JobBatch, now: datetime) -> pl
         added = schemas.checked("papercut_print_jobs", revised(batch.jobs, stored_rows, site, now))
         warehouse.insert(con, "papercut_print_jobs", added)
         if batch.cursor:
-            warehouse.set_bookmark(con, site, "jobs_cursor", batch.cursor, now)
-        warehouse.set_bookmark(con, site, "job_problems", json.dumps(batch.problems), now)
+            warehouse.change_bookmark(con, site, "jobs_cursor", batch.cursor, now)
+        warehouse.change_bookmark(con, site, "job_problems", json.dumps(batch.problems), now)
     return added
 
 

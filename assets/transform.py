@@ -76,7 +76,7 @@ def print_charges(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Br
         warehouse.replace(con, "print_charges", schemas.checked("print_charges", decided), site)
         youngest: datetime | None = waiting.select(pl.col("printed_at").min()).item()
         wake_at = (youngest + timedelta(minutes=rules.maturity_minutes)).isoformat() if youngest else ""
-        warehouse.set_bookmark(con, site, "wake_at", wake_at, now)
+        warehouse.change_bookmark(con, site, "wake_at", wake_at, now)
     totals = dict(decided.group_by("kind").agg(pl.col("amount_cents").sum()).sort("kind").iter_rows())
     return stored(
         decided,

@@ -200,12 +200,29 @@ def read(con: Connection, table: str, site: str | None = None) -> pl.DataFrame:
 
 
 def replace(con: Connection, table: str, frame: pl.DataFrame, site: str | None = None) -> None:
-    """Replace the rows of a site, or all rows, inside an open transaction. Never for the append-only tables."""
-    if site is None:
-        con.execute(f"DELETE FROM {table}")  # noqa: S608
-    else:
-        con.execute(f"DELETE FROM {table} WHERE site = $site", {"site": site})  # noqa: S608
-    insert(con, table, frame)
+    """Replace the rows of a site, or all rows, inside an open transaction. Never for the append-only tables.
+
+    Rows that are there already are left alone, so that a run which finds nothing new writes next to nothing: where all
+    that differs is a time that the whole frame has in common (when it was read), only that column is written.
+    """
+    where, of_site = ("", {}) if site is None else (" WHERE site = $site", {"site": site})
+    stored = read(con, table, site)
+    differing = _differing(stored, frame)
+    if differing is None:
+        con.execute(f"DELETE FROM {table}{where}", of_site)  # noqa: S608
+        insert(con, table, frame)
+    elif differing:
+        sets = ", ".join(f"{name} = ${name}" for name in differing)
+        con.execute(f"UPDATE {table} SET {sets}{where}", {**{name: frame[name][0] for name in differing}, **of_site})  # noqa: S608
+
+
+def _differing(stored: pl.DataFrame, frame: pl.DataFrame) -> list[str] | None:
+    """The columns in which a frame differs from what is stored, each a time it has in common; None: other rows."""
+    if stored.schema != frame.schema:
+        return None
+    found = [name for name in frame.columns if not frame[name].equals(stored[name], null_equal=True)]
+    shared = all(frame[name].dtype == pl.Datetime and frame[name].n_unique() == 1 for name in found)
+    return found if shared else None
 
 
 def insert(con: Connection, table: str, frame: pl.DataFrame) -> None:
@@ -234,6 +251,12 @@ def set_bookmark(con: Connection, site: str, name: str, value: str, at: datetime
     """Remember a value of a site inside an open transaction."""
     con.execute("DELETE FROM bookmark WHERE site = $site AND name = $name", {"site": site, "name": name})
     con.execute("INSERT INTO bookmark VALUES (?, ?, ?, ?)", [site, name, value, at])
+
+
+def change_bookmark(con: Connection, site: str, name: str, value: str, at: datetime) -> None:
+    """Remember a value of a site inside an open transaction, unless it is the one remembered."""
+    if bookmark(con, site, name) != value:
+        set_bookmark(con, site, name, value, at)
 
 
 def _lock_down(con: Connection, folders: tuple[Path, ...]) -> None:

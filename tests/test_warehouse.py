@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -27,7 +27,7 @@ from pipeline.domain import schemas
 from pipeline.errors import PermanentError, TransientError
 from pipeline.settings import prepared_home
 from pipeline.warehouse import Warehouse
-from tests.frames import grants
+from tests.frames import grants, table
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 MONEY = ("charge", "charge_event", "ownership_event", "safety_event")
@@ -143,6 +143,76 @@ def test_a_transaction_is_rolled_back_whole_by_any_exception(store: Warehouse) -
         half()
     assert store.read("nexudus_credits")["credit_id"].to_list() == [1], "rows of a broken transaction stayed"
     assert store.bookmark("london", "jobs_cursor") is None, "a bookmark of a broken transaction stayed"
+
+
+def users(site: str, observed_at: datetime) -> pl.DataFrame:
+    rows = table(
+        schemas.columns("papercut_users"), "username balance\nada@example.com 5\ngrace@example.com 7.25",
+        site=site, full_name="", email="", restricted=True, disabled=False, internal=True, marked=True,
+        observed_at=observed_at,
+    )  # fmt: skip
+    return schemas.checked("papercut_users", rows)
+
+
+BEFORE = """
+credit_id remaining_uses last_use read_at
+1         100            -        11-02T08:00
+2         200            abc      11-02T08:00
+"""
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        BEFORE,
+        BEFORE.replace("08:00", "09:00"),
+        BEFORE.replace("08:00", "09:00", 1),
+        BEFORE.replace("200", "201"),
+        BEFORE.replace("abc", "-"),
+        BEFORE.replace("-   ", "abc"),
+        BEFORE.replace("200", "201").replace("08:00", "09:00"),
+        BEFORE + "3 300 - 11-02T08:00",
+        "\n".join(BEFORE.splitlines()[:-1]),
+        "credit_id",
+    ],
+    ids=[
+        "the same",
+        "all read later",
+        "one read later",
+        "a number",
+        "a value lost",
+        "a value found",
+        "a number, read later",
+        "one more",
+        "one less",
+        "none",
+    ],
+)
+def test_what_is_stored_in_place_of_rows_is_what_is_read(store: Warehouse, after: str) -> None:
+    for frame in (grants(BEFORE), grants(after), grants(after)):
+        store.replace("nexudus_credits", frame)
+        stored = store.read("nexudus_credits").sort("credit_id")
+        assert stored.equals(frame, null_equal=True), "the table must hold the last frame and nothing else"
+
+
+def test_the_rows_of_another_site_stay(store: Warehouse) -> None:
+    for site, observed_at in (("london", NOW), ("paris", NOW), ("paris", NOW + timedelta(hours=1))):
+        store.replace("papercut_users", users(site, observed_at), site)
+    assert store.read("papercut_users", "london")["observed_at"].to_list() == [NOW] * 2
+    assert store.read("papercut_users", "paris")["observed_at"].to_list() == [NOW + timedelta(hours=1)] * 2
+
+
+def test_storing_what_is_there_already_writes_nothing(store: Warehouse) -> None:
+    def store_all(at: datetime) -> None:
+        store.replace("nexudus_credits", grants(BEFORE))
+        store.replace("papercut_users", users("london", NOW), "london")
+        with store.transaction() as con:
+            warehouse.change_bookmark(con, "london", "jobs_cursor", "9/9", at)
+
+    store_all(NOW)
+    before = store.path.read_bytes()
+    store_all(NOW + timedelta(hours=1))
+    assert store.path.read_bytes() == before, "a run that finds nothing new must not make the file grow"
 
 
 def test_a_frame_that_breaks_its_contract_replaces_nothing(store: Warehouse) -> None:

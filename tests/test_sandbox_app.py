@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from pipeline.errors import PermanentError
 from pipeline.sandbox.app import start
-from tests.nexudus_sandbox import ANNA, BEN, FIXTURES, LONDON, NEW, SALE, WORLD, Api, running_api
+from tests.nexudus_sandbox import ANNA, BEN, CREDIT, FIXTURES, LONDON, NEW, SALE, WORLD, Api, running_api
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,45 @@ def test_faults_that_answer(api: Api, fault: dict, status: int, effect: int) -> 
             assert answer.content == b""
         case _:
             assert "Message" in answer.json()
+
+
+def test_lists_that_come_short(api: Api) -> None:
+    whole = api.get("spaces/coworkers").json()
+    api.fault("short_list", "GET coworkers")
+    short = api.get("spaces/coworkers").json()
+    assert short["Records"] == whole["Records"][: len(whole["Records"]) // 2]
+    assert short["TotalItems"] == whole["TotalItems"], "a missing page does not change what the list says of itself"
+    api.fault("empty_list", "GET coworkers", times=2)
+    empty = api.get("spaces/coworkers").json()
+    assert (empty["Records"], empty["TotalItems"]) == ([], 0)
+    assert api.get(f"spaces/coworkers/{ANNA}").json()["Id"] == ANNA, "a record is no list"
+
+
+def test_another_world_takes_the_place_of_this_one(folder: Path) -> None:
+    given = {
+        **WORLD,
+        "sites": {"london": {"business_id": LONDON, "users": [{"username": "ann", "balance": 5}], "printers": [{}]}},
+    }
+    with running_api(folder, given) as api:
+        api.fault("status", times=9)
+        users = [{"username": "ann", "internal": True}, {"username": "ben", "notes": "new"}]
+        people = [{"Id": BEN, "FullName": "Ben Bo", "Email": "ben@example.com"}]
+        api.control("PUT", "world", {"nexudus": {"coworkers": people}, "sites": {"london": {"users": users}}})
+        state = api.control("GET", "state")
+        assert [row["Id"] for row in state["nexudus"]["coworkers"]] == [BEN]
+        assert [row["Id"] for row in state["nexudus"]["coworkerextraservices"]] == [CREDIT], "not named, so it stays"
+        assert [(user["username"], user["balance"]) for user in state["sites"]["london"]["users"]] == [
+            ("ann", 0), ("ben", 0),
+        ]  # fmt: skip
+        with psycopg.connect(api.ready["sites"]["london"]["jobs_uri"].replace("+psycopg", "")) as con:
+            assert con.execute("SELECT user_name, notes FROM tbl_user ORDER BY 1").fetchall() == [
+                ("ann", ""), ("ben", "new"),
+            ]  # fmt: skip
+        assert api.post("billing/coworkerproducts", SALE | {"CoworkerId": BEN}).status_code == 200, "faults end"
+        api.control("POST", "print", {"site": "london", "username": "ann", "printer": "printer", "cost": 1})
+        refused = api.plain.put(f"{api.control_url}/world", json={"sites": {"london": {"users": []}}})
+        assert refused.status_code == 400
+        assert "has print jobs" in refused.json()["error"]
 
 
 def test_faults_wait_for_their_turn(api: Api) -> None:

@@ -54,6 +54,10 @@ class Site(Protocol):
         """Users, transactions and jobs."""
         ...
 
+    def restore(self, users: list[dict[str, Any]]) -> None:
+        """Other users in place of all users."""
+        ...
+
     def print_job(self, request: dict[str, Any]) -> dict[str, Any]:
         """Somebody prints."""
         ...
@@ -91,6 +95,7 @@ class Control:
         """The addresses below the one that the ready file calls `control_url`; requests without sense get 400."""
         routes = [
             Route("/state", self.state),
+            Route("/world", self.restore, methods=["PUT"]),
             Route("/clock", self.clock, methods=["GET", "POST"]),
             Route("/calls", self.forget_calls, methods=["DELETE"]),
             Route("/faults", self.faults, methods=["POST", "DELETE"]),
@@ -120,6 +125,19 @@ class Control:
                 yield (b"," if number else b"") + dump(row)
             yield b"]"
         yield b'},"sites":' + dump(sites) + b',"calls":' + dump(calls) + b"}"
+
+    async def restore(self, request: Request) -> Response:
+        """Another world in place of this one: the Nexudus records of the entities named, the users of the sites named.
+
+        What is left out stays; faults end, and calls count from 0 on. Only for sites without print jobs.
+        """
+        world = await _body(request)
+        for name, site in world.get("sites", {}).items():
+            self._site({"site": name}).restore(site["users"])
+        self.nexudus.restore(world.get("nexudus", {}))
+        self.core.faults.planned.clear()
+        self.core.calls.clear()
+        return _answer({})
 
     async def clock(self, request: Request) -> Response:
         """The sandbox's time, after moving it forward if asked to."""

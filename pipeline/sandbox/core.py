@@ -20,6 +20,8 @@ ACTIONS = frozenset({
     "delay",                 # effect, answer after `seconds` of real time
     "truncate",              # effect, half of the body
     "html_200",              # effect, an HTML page with status 200
+    "short_list",            # effect, the second half of the list is missing; a total in the answer stays
+    "empty_list",            # effect, an empty list, and a total of 0
     "was_successful_false",  # no effect, HTTP 200 with WasSuccessful false
     "throttle",              # no effect, 429_text | 429_retry_after | 409_legacy (`style`, `seconds`)
 })  # fmt: skip

@@ -7,8 +7,10 @@ what a call does (`nexudus/`, `papercut.py`).
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from pipeline.sandbox.core import Core, Fault
 from pipeline.sandbox.nexudus import Answer
 from pipeline.sandbox.nexudus.answers import DeniedError, GenericError, RefusedError, json_answer, throttled
+from pipeline.sandbox.nexudus.records import Record, dump, load
 
 Perform = Callable[[], Awaitable[Answer]]
 """What a call does, and its answer."""
@@ -88,6 +91,8 @@ async def _spoiled(fault: Fault, perform: Perform) -> Answer:
         case "html_200":
             await perform()
             answer = Answer(200, HTML, "text/html; charset=utf-8")
+        case "short_list" | "empty_list":
+            answer = _shortened(await perform(), xml, empty=fault.action == "empty_list")
         case "was_successful_false":
             answer = _refused(xml)
         case _:
@@ -101,6 +106,21 @@ def _failed(code: int, xml: bool) -> Answer:  # noqa: FBT001 - private
     if code in (401, 403):
         return json_answer(code, DeniedError().body)
     return json_answer(code, GenericError().body)
+
+
+def _shortened(answer: Answer, xml: bool, *, empty: bool) -> Answer:  # noqa: FBT001 - private
+    """The list of an answer without its second half, or without all of it; a number alone becomes 0 then."""
+    if xml:
+        values = re.findall(rb"<value>[^<]*</value>", answer.body)
+        kept = b"".join(values[: 0 if empty else len(values) // 2])
+        body = re.sub(rb"<data>.*</data>", lambda _: b"<data>" + kept + b"</data>", answer.body, flags=re.DOTALL)
+        return answer._replace(body=re.sub(rb"<int>\d+</int>", b"<int>0</int>", body) if empty else body)
+    content: Any = load(answer.body)
+    if "Records" not in content:
+        return answer  # a record, or an array of them
+    rows: list[Record] = content["Records"]
+    missing: Record = {"Records": [], "TotalItems": 0} if empty else {"Records": rows[: len(rows) // 2]}
+    return answer._replace(body=dump(content | missing))
 
 
 def _refused(xml: bool) -> Answer:  # noqa: FBT001 - private

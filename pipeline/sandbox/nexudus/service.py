@@ -71,12 +71,9 @@ class Nexudus:
         self.commands = Commands(self.rules)
         email = str(self.world.get("email", "bridge@example.com"))
         self.signin = SignIn(self.core, email, str(self.world.get("password") or secrets.token_urlsafe(12)))
-        start = self.core.clock.now().replace(microsecond=0) - timedelta(days=400)
         user = {"FullName": "Bridge", "Email": email, "IsAdmin": True, "APIAccess": True}
         for entity in ENTITIES:
-            given = self.world.get(entity.path) or ([user] if entity.path == "users" else [])
-            for number, record in enumerate(cast("list[Record]", given)):
-                self._found(entity, record, start + timedelta(minutes=number))
+            self._fill(entity, self.world.get(entity.path) or ([user] if entity.path == "users" else []))
 
     # Calls --------------------------------------------------------------------------------------------------------
 
@@ -228,6 +225,24 @@ class Nexudus:
             self.recent.append(now)
             return None
         return throttled(style, (self.recent[0] + window - now).total_seconds())
+
+    # The state as a whole -------------------------------------------------------------------------------------------
+
+    def restore(self, world: Mapping[str, Any]) -> None:
+        """Put records in place of all records of the entities that `world` names; the others stay.
+
+        Raises:
+            ValueError: a record holds a value that its entity could not.
+        """
+        for entity in ENTITIES:
+            if entity.path in world:
+                self.tables[entity.path].rows.clear()
+                self._fill(entity, world[entity.path])
+
+    def _fill(self, entity: Entity, given: list[Record]) -> None:
+        start = self.core.clock.now().replace(microsecond=0) - timedelta(days=400)
+        for number, record in enumerate(given):
+            self._found(entity, record, start + timedelta(minutes=number))
 
     # The administrator in the screens -------------------------------------------------------------------------------
 

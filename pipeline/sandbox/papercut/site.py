@@ -110,6 +110,28 @@ class PaperCutSite:
             "jobs": [job.state() for _, job in sorted(self._jobs.all.items())],
         }
 
+    def restore(self, users: list[dict[str, Any]]) -> None:
+        """Put users, as in a world file, in place of all users.
+
+        Raises:
+            ValueError: there are print jobs, which would be nobody's.
+        """
+        if self._jobs.all:
+            message = f"site {self.name} has print jobs, so its users cannot be replaced"
+            raise ValueError(message)
+        for user in (*self._records.users.values(), *self._records.deleted):
+            number, account = {"user_id": user.row["user_id"]}, {"account_id": user.account["account_id"]}
+            for table, key in (("tbl_user", number), ("tbl_user_account", number), ("tbl_account", account)):
+                self._database.delete(table, key)
+            self._database.delete("tbl_account_transaction", account)
+        for group in self._records.groups.values():
+            group.members.clear()
+        for known in (self._records.users, self._records.deleted, self._records.owners, self._records.transactions):
+            known.clear()
+        for given in users:
+            self._records.add_user(given["username"], given)
+        self._database.flush()
+
     def print_job(self, request: Request) -> dict[str, Any]:
         """Print: `Jobs.print`. A request that PaperCut cannot take is answered with `{"error": …}`."""
         return self._control(lambda: self._jobs.print(request))

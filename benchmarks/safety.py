@@ -23,6 +23,7 @@ from tests.campaign import directories, mutants, runs
 from tests.campaign.crashes import FAULTS, crashing, pairs
 from tests.campaign.model import VARIANTS, Variant, Walk
 from tests.campaign.simulation import CHARGING, EVERYTHING, Simulation, simulated
+from tests.campaign.syncs import syncing
 
 BATCH = 8
 """Pairs of a point and a fault between two looks at the servers' ledgers."""
@@ -48,6 +49,7 @@ class Scale(NamedTuple):
     kills: int
     steps: int
     rounds: int
+    worlds: int
     minutes: float
 
 
@@ -164,18 +166,34 @@ def overlap(scale: Scale, say: Say) -> Row:
 
 
 def users(scale: Scale, say: Say) -> Row:
+    """Random worlds under the real sync, with short reads and writes that go wrong."""
+    end, done, bad = time.monotonic() + scale.minutes * 60, 0, 0
+    with _folder() as folder, syncing(folder) as syncs:
+        while done < scale.worlds and time.monotonic() < end and bad < 10:
+            if found := syncs.violation(scale.seed + done):
+                say(found)
+                bad += 1
+            done += 1
+    counts = ", ".join(f"{name} {number:,}" for name, number in sorted(syncs.seen.items()) if name != "worlds")
+    return Row(
+        "user sync on random worlds", f"{scale.worlds:,} worlds, 0 writes to unmanaged users, caps hold, second run 0",
+        f"{done:,} worlds, {bad} violations ({counts})", not bad and done >= scale.worlds,
+    )  # fmt: skip
+
+
+def plans(scale: Scale, say: Say) -> Row:
     """Random directories under the pure plan, and applied twice."""
     worlds = 5_000
     wrong = directories.violations(scale.seed, worlds)
     for sentence in wrong:
         say(sentence)
     reached = wrong[0] if wrong else f"{worlds:,} worlds, 0 writes to unmanaged users, caps hold, second run 0 writes"
-    return Row("user sync on random directories", "5,000 worlds, 0 violations", reached, not wrong)
+    return Row("user sync plans on random directories", "5,000 worlds, 0 violations", reached, not wrong)
 
 
 CAMPAIGNS: dict[str, Callable[[Scale, Say], Row]] = {
-    "model": model, "users": users, "bugs": seeded_bugs, "overlap": overlap, "crashes": crashes, "charging": charging,
-    "stateful": stateful,
+    "model": model, "plans": plans, "users": users, "bugs": seeded_bugs, "overlap": overlap, "crashes": crashes,
+    "charging": charging, "stateful": stateful,
 }  # fmt: skip
 
 
@@ -197,9 +215,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--steps", type=int, default=50_000, help="of the stateful story")
     parser.add_argument("--rounds", type=int, default=200, help="of overlapping processes")
+    parser.add_argument("--worlds", type=int, default=5_000, help="of the user sync")
     parser.add_argument("--minutes", type=float, default=180, help="end each campaign after this time")
     given = parser.parse_args()
-    scale = Scale(given.seed, given.jobs, given.kills, given.steps, given.rounds, given.minutes)
+    scale = Scale(given.seed, given.jobs, given.kills, given.steps, given.rounds, given.worlds, given.minutes)
     console = Console(width=150)
     table = Table("test", "figure wanted", "figure reached", "seed", title="Money safety")
     missed = False

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.automation import SYNC
 from tests.campaign.directories import violations
 from tests.campaign.simulation import CHARGING, EVERYTHING, simulated
+from tests.campaign.syncs import syncing
 
 SEED = 20261120
 REPLAY = f"replay: python -m benchmarks.safety {{}} --seed {SEED}"
@@ -32,6 +33,14 @@ def test_an_older_warehouse_in_the_middle_of_a_story_doubles_and_loses_nothing(f
             getattr(story, f"_{event}")()
         finding = story.examine()
         assert not finding, f"{finding}; {REPLAY.format('stateful')}"
+
+
+def test_the_user_sync_on_random_worlds_writes_to_nobody_who_is_not_ours(folder: Path) -> None:
+    with syncing(folder) as syncs:
+        wrong = [found for number in range(25) if (found := syncs.violation(SEED + number))]
+        assert wrong == [], "\n".join(wrong)
+        for what in ("short reads", "writes gone wrong", "stops", "users made", "users removed", "users renamed"):
+            assert syncs.seen[what], f"25 worlds without {what} prove little: {syncs.seen}"
 
 
 def test_random_directories_never_touch_a_user_that_is_not_ours() -> None:

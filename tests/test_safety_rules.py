@@ -114,6 +114,39 @@ def test_an_edit_of_a_credit_while_it_is_used_is_not_overwritten(crashes: Crashe
     assert not crashes.settled()
 
 
+def test_a_top_up_that_a_late_write_went_over_is_told_with_its_number(crashes: Crashes) -> None:
+    crashes.prepare()
+    crashes.bridge.fault("nexudus", "PUT coworkerextraservices", "late_commit", seconds=600)
+    charge(crashes)
+    crashes.bridge.advance(minutes=5)
+    left = crashes.bridge.credits()[401]
+    crashes.bridge.edit("coworkerextraservices", 401, TotalUses=GRANT + 500, RemainingUses=left + 500)
+    crashes.granted[102] += 500
+    crashes.bridge.advance(minutes=6)  # now the write is carried out
+    crashes.bridge.advance(minutes=5)
+    charge(crashes)
+    with crashes.bridge.bridge.warehouse.connect() as con:
+        (line,) = ledger.lines_in(con, "london", "held").iter_rows(named=True)
+    assert "was topped up by 500 meanwhile; it should have 100489, but has 99989" in line["reason"]
+    assert "change what is left by 500, then confirm all lines with this reason" in line["reason"]
+    crashes.bridge.edit("coworkerextraservices", 401, RemainingUses=100_489)
+    decide(crashes.bridge.bridge, [line["ref"]], "confirmed", reason="put right", operator="test")
+    assert not crashes.settled()
+
+
+def test_a_top_up_after_a_write_whose_answer_was_lost_needs_nobody(crashes: Crashes) -> None:
+    crashes.prepare()
+    crashes.bridge.fault("nexudus", "PUT coworkerextraservices", "drop_after")
+    charge(crashes)
+    left = crashes.bridge.credits()[401]
+    crashes.bridge.edit("coworkerextraservices", 401, TotalUses=GRANT + 500, RemainingUses=left + 500)
+    crashes.granted[102] += 500
+    crashes.pass_time()
+    charge(crashes)
+    assert states(crashes)["2 credit"] == "confirmed"
+    assert not crashes.settled()
+
+
 def test_two_sites_that_share_a_credit_write_to_it_one_after_the_other(folder: Path) -> None:
     people = [customer(101, PaperCutPayAsYouPrint=True), customer(102)]
     given = world(people, [credit(401, 102, GRANT)], sites=("london", "leeds"))

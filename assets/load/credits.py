@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import polars as pl
 
@@ -45,6 +45,14 @@ class Use:
     def marker(self) -> str:
         """The reference that stands in the credit's Notes once the change was made."""
         return self.refs[-1]
+
+
+class Intent(TypedDict):
+    """What a write was to do: what was left before and is left after it, and the total that was granted then."""
+
+    before: int
+    after: int
+    total: int
 
 
 def settle_credits(bridge: Bridge, site: str, run_id: str) -> int:
@@ -112,12 +120,13 @@ def _write_back(bridge: Bridge, site: str, run_id: str, use: Use) -> int:
         store(bridge, run_id, [Answer(ref, "held", None, reason) for ref in use.refs])
         return 0
     recreate = bridge.settings.site(site).credit_writeback == "recreate"
-    detail = json.dumps({"mode": "recreate" if recreate else "put", "before": before["RemainingUses"], "after": after})
+    intent: Intent = {"before": int(before["RemainingUses"]), "after": after, "total": int(before["TotalUses"])}
+    detail = json.dumps({"mode": "recreate" if recreate else "put", **intent})
     with bridge.warehouse.transaction() as con:
         moves = ledger.moves_of([(ref, None, detail) for ref in use.refs])
         ledger.move(con, moves, "sending", bridge.mover(run_id, "dispatcher"))
     write = _recreated if recreate else _put
-    answer = attempt(use.marker, lambda: _unless_changed(bridge, before, lambda: write(bridge, use, before, after)))
+    answer = attempt(use.marker, lambda: _unless_changed(bridge, before, lambda: write(bridge, use, before, intent)))
     store(bridge, run_id, [answer._replace(ref=ref) for ref in use.refs])
     return len(use.refs) if _mode(answer.detail) == "ledger" else 0
 
@@ -144,34 +153,41 @@ def _unless_changed(bridge: Bridge, before: Record, write: Callable[[], Answer])
     return Answer("", "priced", None, "the credit was changed in Nexudus at this moment; the next run reads it again")
 
 
-def _put(bridge: Bridge, use: Use, before: Mapping[str, Any], after: int) -> Answer:
-    body = {**replacement(before), "RemainingUses": after, "Notes": _marked(before.get("Notes"), use.marker)}
-    bridge.nexudus.update(ENTITY, body)
-    return after_write(lambda: _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id)))
+def _put(bridge: Bridge, use: Use, before: Mapping[str, Any], intent: Intent) -> Answer:
+    marked = _marked(before.get("Notes"), use.marker)
+    bridge.nexudus.update(ENTITY, {**replacement(before), "RemainingUses": intent["after"], "Notes": marked})
+    read_back = after_write(lambda: bridge.nexudus.record(ENTITY, use.credit_id))
+    return _proved(use.marker, intent, read_back) or _on_ledger(use.marker)
 
 
-def _proved(marker: str, before: Mapping[str, Any], after: int, now: Mapping[str, Any]) -> Answer:
-    """What the credit says after the write."""
-    remaining = now["RemainingUses"]
-    if remaining == after and found_in(now.get("Notes")) == marker:
+def _proved(marker: str, intent: Intent, now: Mapping[str, Any]) -> Answer | None:
+    """What a credit says after a write; None where neither its number nor its Notes have changed.
+
+    What it was topped up by since shows in its total, so it can be told whether the write went over a top-up.
+    """
+    remaining, more = int(now["RemainingUses"]), int(now["TotalUses"]) - intent["total"]
+    named = found_in(now.get("Notes")) == marker
+    if named and remaining == intent["after"] + more:
         return Answer(marker, "confirmed", now["Id"], json.dumps({"mode": "nexudus", "updated_on": _stamp(now)}))
-    if remaining == before["RemainingUses"] and now["TotalUses"] == before["TotalUses"]:
-        return _on_ledger(marker)
+    if remaining == intent["before"] + more:
+        return _on_ledger(marker) if named else None
     reason = (
-        f"credit {now['Id']} had {before['RemainingUses']} left and should have {after}, but has {remaining}: it was"
-        " changed at the same moment. What to do: compare its history in Nexudus, then confirm or void the line"
+        f"credit {now['Id']} had {intent['before']} left, was to have {intent['after']}, and was topped up by {more}"
+        f" meanwhile; it should have {intent['after'] + more}, but has {remaining}: this write and a change in Nexudus"
+        f" crossed. What to do: compare its history there, change what is left by {intent['after'] + more - remaining},"
+        " then confirm all lines with this reason"
     )
     return Answer(marker, "held", now["Id"], reason)
 
 
-def _recreated(bridge: Bridge, use: Use, before: Mapping[str, Any], after: int) -> Answer:
+def _recreated(bridge: Bridge, use: Use, before: Mapping[str, Any], intent: Intent) -> Answer:
     """Make a credit of what is left, then delete the old one; a crash in between leaves both, which `_resolve` sees."""
     kept = {name: before[name] for name in ("CoworkerId", "BusinessId", "ExtraServiceId", "ValidFrom", "ExpireDate")}
     body = {
-        **kept, "TotalUses": after, "ChargePeriod": 5, "InvoiceThisCoworker": True, "Price": 0,
+        **kept, "TotalUses": intent["after"], "ChargePeriod": 5, "InvoiceThisCoworker": True, "Price": 0,
         "Notes": _marked(before.get("Notes"), use.marker),
     }  # fmt: skip
-    made = bridge.nexudus.create(ENTITY, body)["Id"] if after > 0 else None
+    made = bridge.nexudus.create(ENTITY, body)["Id"] if intent["after"] > 0 else None
     after_write(lambda: bridge.nexudus.delete(ENTITY, use.credit_id))
     return Answer(use.marker, "confirmed", made, json.dumps({"mode": "nexudus", "updated_on": _stamp(before)}))
 
@@ -186,17 +202,16 @@ def _resolve(bridge: Bridge, run_id: str, credit_id: int, refs: list[str]) -> No
         now = bridge.nexudus.record(ENTITY, credit_id)
     except MissingError:
         now = None
-    if now and found_in(now.get("Notes")) == marker:
-        answer = Answer(marker, "confirmed", credit_id, json.dumps({"mode": "nexudus", "updated_on": _stamp(now)}))
-    elif now and now["RemainingUses"] == intent["before"] and not _copies(bridge, now, marker):
-        answer = Answer(marker, "priced", None, "the credit is unchanged after the settle time")
-    else:
+    if now is None or _copies(bridge, now, marker):
         answer = Answer(
             marker, "held", None,
             f"the write to credit {credit_id} had no answer, and the credit now is"
-            f" {'gone' if now is None else now['RemainingUses']}. What to do: compare it in Nexudus with"
-            f" {intent['after']} expected, then `printbridge held confirm` or `void`",
+            f" {'gone' if now is None else 'there twice'}. What to do: compare it in Nexudus with {intent['after']}"
+            " expected, then `printbridge held confirm` or `void`",
         )  # fmt: skip
+    else:
+        absent = Answer(marker, "priced", None, "the credit is unchanged after the settle time")
+        answer = _proved(marker, intent, now) or absent
     store(bridge, run_id, [answer._replace(ref=ref) for ref in refs])
 
 

@@ -266,10 +266,20 @@ class Simulation:
         with self.bridge.bridge.warehouse.connect() as con:
             held = ledger.lines_in(con, "london", "held").filter(~pl.col("rule").is_in(LEFT_TO_PEOPLE))
             waiting = ledger.lines_in(con, "london", "priced", "sending", "unknown").height
-        sold = {sale["PurchaseOrder"] for sale in self.bridge.sales()} if held.height else set[str]()
-        for line in held.iter_rows(named=True):
-            self._decide(line["ref"], "confirmed" if line["ref"] in sold else "priced")
+        done = {sale["PurchaseOrder"] for sale in self.bridge.sales()} if held.height else set[str]()
+        done |= self._put_right(held)
+        for ref in held["ref"]:
+            self._decide(ref, "confirmed" if ref in done else "priced")
         return bool(held.height or waiting)
+
+    def _put_right(self, held: pl.DataFrame) -> set[str]:
+        """Do in Nexudus what the reasons of held credit lines ask for; the lines that are done then."""
+        crossed = held.with_columns(by=pl.col("reason").str.extract(r"change what is left by (-?\d+)").cast(pl.Int64))
+        crossed = crossed.drop_nulls("by")
+        left = self.bridge.credits()
+        for credit_id, by in crossed.select("credit_id", "by", "reason").unique().drop("reason").iter_rows():
+            self.bridge.edit("coworkerextraservices", credit_id, RemainingUses=left[credit_id] + by)
+        return set(crossed["ref"])
 
     def _decide(self, ref: str, state: str) -> None:
         decide(self.bridge.bridge, [ref], state, reason="as the servers show", operator="test")

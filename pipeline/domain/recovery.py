@@ -38,8 +38,8 @@ UNSETTLED = (
     " credit in Nexudus; confirm the line if it shows the change, retry it to make it now, void it otherwise"
 )
 NAMED = (
-    "recovered: credit {credit_id} names this line as its last, so it was done; {amount} cents is what the job costs."
-    " What to do: confirm the line once the credit's history in Nexudus shows them, or void it"
+    "recovered: credit {credit_id} names this line as its last, so it was done; for how many cents, it does not say:"
+    " {amount} are assumed. What to do: confirm the line once the credit's history in Nexudus shows them, or void it"
 )
 
 

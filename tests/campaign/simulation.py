@@ -193,7 +193,7 @@ class Simulation:
         backup.restore(self.bridge.bridge.warehouse, older, ["london"], self.bridge.bridge.clock())
         recover.recover_site(self.bridge.bridge, "london", "test")
         with self.bridge.bridge.warehouse.connect() as con:
-            held = ledger.lines_in(con, "london", "held").filter(rule="recovered")
+            held = ledger.lines_in(con, "london", "held").filter(pl.col("reason").str.starts_with("recovered:"))
         for ref in held["ref"]:
             self._decide(ref, "confirmed")  # everything was settled before, so it has happened
         self.bridge.resume("london", "charges")

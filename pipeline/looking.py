@@ -21,12 +21,13 @@ from pipeline import warehouse
 from pipeline.clients.nexudus import NexudusClient
 from pipeline.errors import BridgeError, TransientError
 from pipeline.resources import Bridge
-from pipeline.settings import Settings
 from pipeline.warehouse import Connection, Warehouse
 
 LOOK_SECONDS = 20.0
 """How long one site may keep a tick waiting; a dead server delays nobody for longer."""
 
+SETTLED = timedelta(minutes=10)
+"""Lists show whole seconds and may lag, so a newest change is taken for the last one only when it is this old."""
 
 CUSTOMERS, CREDITS = "customers", "credits"
 
@@ -112,18 +113,32 @@ def _written(con: Connection, site: str, name: str) -> datetime | None:
     return rows["happened_at"][0] if rows.height else None
 
 
-def lists(nexudus: NexudusClient, settings: Settings) -> dict[str, Newest]:
-    """The state of the customers and of the printing credits in Nexudus; one request of one row for each.
+def lists(bridge: Bridge) -> dict[str, Newest]:
+    """The state of the customers and of the printing credits in Nexudus.
+
+    A tick asks for one row of the customers and one of all credits. Only where any credit changed, printing or not, it
+    asks again for each printing credit, because one filter takes one of them.
 
     Raises:
         BridgeError: Nexudus could not be asked.
     """
-    found: dict[str, Newest] = {CUSTOMERS: Newest(*nexudus.newest("coworkers"))}
-    ids = sorted({credit_id for site in settings.sites.values() for credit_id in site.credit_ids})
+    found = {CUSTOMERS: Newest(*bridge.nexudus.newest("coworkers"))}
+    ids = tuple(sorted({credit_id for site in bridge.settings.sites.values() for credit_id in site.credit_ids}))
+    if len(ids) < 2:
+        return {**found, CREDITS: _named(bridge.nexudus, ids)}
+    every, before = Newest(*bridge.nexudus.newest("coworkerextraservices")), bridge.looked
+    if before and before[:2] == (ids, every):
+        return {**found, CREDITS: before[2]}
+    named = _named(bridge.nexudus, ids)  # after `every`: a change in between makes the next look ask again
+    settled = every.updated_on is None or bridge.clock() - every.updated_on > SETTLED
+    bridge.looked = (ids, every, named) if settled else None
+    return {**found, CREDITS: named}
+
+
+def _named(nexudus: NexudusClient, ids: tuple[int, ...]) -> Newest:
     states = [nexudus.newest("coworkerextraservices", CoworkerExtraService_ExtraService=each) for each in ids]
     dates = [updated_on for _, updated_on in states if updated_on]
-    found[CREDITS] = Newest(sum(total for total, _ in states), max(dates, default=None))
-    return found
+    return Newest(sum(total for total, _ in states), max(dates, default=None))
 
 
 def changed_days(store: Warehouse, site: str, timezone: str, now: datetime) -> list[date]:
@@ -153,7 +168,7 @@ def at(bridge: Bridge, now: datetime) -> dict[str, tuple[str | None, bool]]:
     sites = list(bridge.settings.sites)
     pool = ThreadPoolExecutor(max_workers=len(sites) + 1)
     try:
-        newest = _lists(pool.submit(lists, bridge.nexudus, bridge.settings))
+        newest = _lists(pool.submit(lists, bridge))
         looks = {site: pool.submit(_reason, bridge, site, newest, now) for site in sites}
         return {site: _result(look) for site, look in looks.items()}
     finally:

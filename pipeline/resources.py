@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 from filelock import FileLock, Timeout
@@ -53,6 +53,8 @@ class Bridge:
         self.clock = clock or configured_clock()
         self._wait = wait
         self.warehouse = Warehouse(home.warehouse, folders=(home.exports, home.backups))
+        self.looked: Any = None
+        """What one look keeps for the next in this process (`looking.lists`)."""
         self._papercut: dict[str, PaperCutClient] = {}
         self._sources: dict[str, JobSource] = {}
         self._making = threading.RLock()

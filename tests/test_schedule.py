@@ -155,6 +155,36 @@ def test_a_credit_that_expires_is_a_reason(bridge: Harness, instance: dg.Dagster
     assert Look(bridge, instance).requests == {}
 
 
+def test_many_printing_credits_cost_a_quiet_look_no_more_and_none_is_overlooked(instance: dg.DagsterInstance) -> None:
+    number = "coworkerextraservices"
+    held = [credit(401, 102, 50), credit(402, 102, 50, ExtraServiceId=32), credit(403, 102, 5, ExtraServiceId=90)]
+    given = world([customer(102)], held)
+    services = given["nexudus"]["extraservices"]
+    services += [{**services[0], "Id": 32}, {**services[0], "Id": 90, "IsPrintingCredit": False}]
+    with telling(given) as bridge:
+        bridge.reconfigure({"credit_ids = [31]": "credit_ids = [31, 32, 33, 34, 35]"})
+
+        def asked() -> dict[str, int]:
+            bridge.forget_calls()
+            assert Look(bridge, instance).requests == {}
+            return {name: n for name, n in bridge.calls()["nexudus"].items() if name != "POST token"}
+
+        quiet = {"GET coworkers": 1, f"GET {number}": 1}
+        bridge.advance(minutes=11)
+        assert bridge.sync().ok
+        assert asked() == {"GET coworkers": 1, f"GET {number}": 6}, "the first look knows nothing yet"
+        assert asked() == quiet, "one request tells that no credit has changed"
+        bridge.edit(number, 403, RemainingUses=4)
+        assert asked() == {"GET coworkers": 1, f"GET {number}": 6}, "a credit that is not for printing is no reason"
+        bridge.edit(number, 402, RemainingUses=40)
+        assert Look(bridge, instance).reason("london") == "credits changed in Nexudus", "in the very same second"
+        assert Look(bridge, instance).reason("london") == "credits changed in Nexudus", "until a run has read it"
+        assert bridge.sync().ok
+        bridge.advance(minutes=11)
+        asked()
+        assert asked() == quiet
+
+
 def test_a_complete_read_is_due_every_hour(bridge: Harness, instance: dg.DagsterInstance) -> None:
     bridge.advance(minutes=61)
     assert Look(bridge, instance).reason("london") == "a complete read of Nexudus is due"

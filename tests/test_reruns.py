@@ -13,8 +13,10 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from pipeline import ledger, warehouse
 from pipeline.automation import SYNC
 from pipeline.resources import site_lock
 from tests.harness import LEEDS, Harness, Json, credit, customer, running, telling, world
@@ -194,6 +196,26 @@ def _charge(bridge: Harness, settling: int = 1) -> None:
         bridge.advance(minutes=16)
         outcome = bridge.sync(only=CHARGING)
         assert outcome.ok, f"after the fault a run must succeed: {outcome.failures}"
+
+
+@pytest.mark.parametrize("left_in", ["priced", "sending", "unknown"])
+def test_a_line_that_an_ended_run_left_is_finished_by_a_run_that_has_nothing_else_to_do(
+    doubtful: Harness, left_in: str
+) -> None:
+    job = doubtful.print_job("c101@example.com", 60)["job_id"]
+    doubtful.advance(minutes=31)
+    assert doubtful.sync(only=CHARGING[:2]).ok
+    mover = doubtful.bridge.mover("ended", "dispatcher")
+    with doubtful.bridge.warehouse.transaction() as con:
+        planned = warehouse.read(con, "print_charges", "london")
+        ledger.enter(con, planned, mover)
+        for state in {"priced": (), "sending": ("sending",), "unknown": ("sending", "unknown")}[left_in]:
+            ledger.move(con, planned.select("ref", detail=pl.lit("a run that ended")), state, mover)
+    for _ in range(3):
+        doubtful.advance(minutes=16)
+        assert doubtful.sync(only=CHARGING).ok
+    assert doubtful.events()[str(job)] == ["sale 60 confirmed"]
+    assert len([sale for sale in doubtful.sales() if f"print job {job} " in sale["Notes"]]) == 1
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -58,18 +58,18 @@ def print_charges(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Br
     with bridge.warehouse.connect() as con:
         jobs = recent_jobs(con, site, now)
         grants = warehouse.read(con, "nexudus_credits")
+        names = ownership.names(con, site)
         decided = charges.print_charges(
             jobs,
             warehouse.read(con, "print_accounts", site),
             warehouse.read(con, "nexudus_customers"),
-            ownership.names(con, site),
+            names,
             grants,
             ledger.open_uses(con, grants),
             ledger.lines(con, site, jobs),
             rules,
             now,
         )
-        names = ownership.names(con, site)
         unattributed = charges.unattributed(jobs, names, rules)
         waiting = _immature(jobs, names, rules, now)
     with bridge.warehouse.transaction() as con:

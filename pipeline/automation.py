@@ -14,19 +14,20 @@ from typing import Any
 import dagster as dg
 from filelock import FileLock
 
-from pipeline import alerts, backup, looking
+from pipeline import alerts, backup, looking, runs
 from pipeline.channels import channels
 from pipeline.clock import system_clock
 from pipeline.errors import BridgeError
 from pipeline.resources import Bridge
+from pipeline.runs import DRY_RUN_TAG, SYNC
 from pipeline.settings import Settings, home
 
 RETRY_MINUTES = 10
 """How often a run is asked for again where the last one did not finish, or a look fails."""
 
-REASON_TAG = "printbridge/reason"
 REREAD_DAYS = 45
-DRY_RUN_TAG = "printbridge/dry_run"
+
+MONTH_ENDED = "the month ended"
 
 FAILURES_DAYS = 8
 """How far back a failed run still counts, if none has made it good."""
@@ -40,12 +41,6 @@ SUCCEEDED = [dg.DagsterRunStatus.SUCCESS]
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 KEEP_FAILED_DAYS = 365
 RUNS_AT_ONCE = 2_000
-
-SYNC = (
-    "nexudus_customers", "nexudus_credits", "papercut_users", "papercut_print_jobs", "print_accounts", "print_charges",
-    "nexudus_print_charges", "user_sync_plan", "papercut_user_sync",
-)  # fmt: skip
-"""The assets of one run of a site, in their order."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,11 @@ def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
     def nightly_reread(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         """Every site, every night: rows that changed after they were read."""
         night = context.scheduled_execution_time
-        return [dg.RunRequest(run_key=f"reread-{site}-{night:%Y%m%d}", partition_key=site) for site in settings.sites]
+        reason = f"every night: {REREAD_DAYS} days of jobs are read again"
+        return [
+            dg.RunRequest(f"reread-{site}-{night:%Y%m%d}", partition_key=site, tags=runs.tags(reason, site))
+            for site in settings.sites
+        ]
 
     @dg.schedule(
         cron_schedule="30 3 * * *", job_name="reconcile", execution_timezone=zone,
@@ -169,6 +168,7 @@ def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
             dg.RunRequest(
                 run_key=f"reconcile-{site}-{day}-{night:%Y%m%d}",
                 partition_key=dg.MultiPartitionKey({"site": site, "day": str(day)}),
+                tags=runs.tags("jobs or charges of this day changed", site),
             )
             for site in settings.sites
             for day in looking.changed_days(bridge.warehouse, site, settings.sites[site].timezone, bridge.clock())
@@ -183,7 +183,9 @@ def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
         month = f"{context.scheduled_execution_time - timedelta(days=2):%Y-%m}"
         return [
             dg.RunRequest(
-                run_key=f"report-{site}-{month}", partition_key=dg.MultiPartitionKey({"site": site, "month": month})
+                run_key=f"report-{site}-{month}",
+                partition_key=dg.MultiPartitionKey({"site": site, "month": month}),
+                tags=runs.tags(MONTH_ENDED, site),
             )
             for site in settings.sites
         ]
@@ -197,7 +199,7 @@ def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
         month = f"{context.scheduled_execution_time - timedelta(days=2):%Y-%m}"
         if len(settings.sites) == 1:
             return dg.SkipReason("there is one site, and it has its report")
-        return dg.RunRequest(run_key=f"report-all-sites-{month}", partition_key=month)
+        return dg.RunRequest(f"report-all-sites-{month}", partition_key=month, tags=runs.tags(MONTH_ENDED))
 
     @dg.schedule(
         cron_schedule="30 4 * * *", job_name="housekeeping", execution_timezone=zone,
@@ -205,7 +207,7 @@ def schedules(bridge: Bridge) -> list[dg.ScheduleDefinition]:
     )  # fmt: skip
     def nightly_housekeeping() -> dg.RunRequest:
         """The backup, and what is too old to keep."""
-        return dg.RunRequest()
+        return dg.RunRequest(tags=runs.tags("every night"))
 
     return [look_and_sync, nightly_reread, nightly_reconcile, first_of_month, first_of_month_all, nightly_housekeeping]
 
@@ -304,9 +306,7 @@ def _look(context: dg.ScheduleEvaluationContext, bridge: Bridge) -> dg.SkipReaso
             quiet.append(f"{site}: a run is in progress")
         else:
             stamp = f"{now:%Y%m%dT%H%M%S}" if not again else f"again-{int(now.timestamp()) // (60 * RETRY_MINUTES)}"
-            requests.append(
-                dg.RunRequest(run_key=f"{site}-{stamp}", partition_key=site, tags={REASON_TAG: reason[:250]})
-            )
+            requests.append(dg.RunRequest(f"{site}-{stamp}", partition_key=site, tags=runs.tags(reason, site)))
     return requests or dg.SkipReason("; ".join(quiet))
 
 

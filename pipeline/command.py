@@ -56,11 +56,17 @@ def run_sites(bridge: Bridge, site: str | None, *, dry_run: bool) -> Generator[t
 
     names = sites_of(bridge, site)
     defs = build_defs(bridge.settings, bridge=bridge)
-    tags = {"printbridge/dry_run": "true"} if dry_run else {}
     for name in names:
         with console.busy(f"{name} ..."):
-            outcome = run_job(defs, "sync_site", name, tags=tags)
+            outcome = run_job(defs, "sync_site", name, tags=by_hand(name, dry_run=dry_run))
         yield name, outcome
+
+
+def by_hand(site: str | None, *, dry_run: bool = False) -> dict[str, str]:
+    """The tags of a run that somebody starts with a command."""
+    from pipeline import runs
+
+    return runs.tags(f"{runs.BY_HAND}: command of {operator_name()}", site, dry_run=dry_run)
 
 
 def worst(sites: Mapping[str, Mapping[str, Any]]) -> int:

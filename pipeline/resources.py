@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from pipeline import runs
 from pipeline.clients import Wait
 from pipeline.clients.nexudus import NexudusClient
 from pipeline.clients.papercut import PaperCutClient
@@ -141,9 +142,18 @@ def for_runs(bridge: Bridge) -> dg.ResourceDefinition:
     """
 
     def held(context: dg.InitResourceContext) -> Generator[Bridge, None, None]:
-        tags: Mapping[str, str] = context.run.tags if context.run else {}
-        site = tags.get("dagster/partition/site") or tags.get("dagster/partition")
+        run = context.run
+        site = runs.held_by(run) if run else None
+        if run and context.instance:
+            labels = runs.missing_tags(run, site if site in bridge.settings.sites else None)
+            if labels:
+                context.instance.add_run_tags(run.run_id, labels)
         with site_lock(bridge.home.locks, site) if site else nullcontext():
             yield bridge
 
-    return dg.ResourceDefinition(resource_fn=held, description="Settings, clients, sources and the warehouse.")
+    switch = dg.Field(bool, default_value=False, is_required=False, description=runs.DRY_RUN_MEANS)
+    return dg.ResourceDefinition(
+        resource_fn=held,
+        config_schema={runs.DRY_RUN_FIELD: switch},
+        description="Settings, clients, sources and the warehouse.",
+    )

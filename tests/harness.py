@@ -137,7 +137,7 @@ class Harness:
             only: the assets to make; the checks are asked only after all of them.
             tags: tags of the run.
         """
-        run = SimpleNamespace(run_id=f"sync-{next(self._runs)}", tags=tags)
+        run = SimpleNamespace(run_id=f"sync-{next(self._runs)}", tags=tags, run_config={})
         context = SimpleNamespace(partition_key=site, run=run, log=logging.getLogger("bridge"))
         failures: dict[str, tuple[str, str]] = {}
         metadata: dict[str, Json] = {}

@@ -14,7 +14,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from pipeline import automation, looking
+from pipeline import looking, runs
 from tests.harness import LEEDS, LONDON, PRODUCTS, Harness, credit, customer, telling, world
 
 SITES = ("london", "leeds")
@@ -35,7 +35,7 @@ class Look:
 
     def reason(self, site: str) -> str:
         assert site in self.requests, f"a run of {site} should have been asked for: {self.skipped or self.requests}"
-        return self.requests[site].tags[automation.REASON_TAG]
+        return self.requests[site].tags[runs.REASON_TAG]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import dagster as dg
 
-from pipeline import ledger
+from pipeline import ledger, runs
 from pipeline.errors import (
     BridgeError,
     MissingError,
@@ -21,8 +21,6 @@ from pipeline.errors import (
 from pipeline.resources import Bridge
 
 T = TypeVar("T")
-
-DRY_RUN_TAG = "printbridge/dry_run"
 
 
 class Answer(NamedTuple):
@@ -37,7 +35,7 @@ class Answer(NamedTuple):
 
 def is_dry(context: dg.AssetExecutionContext, bridge: Bridge) -> bool:
     """Whether this run must not write to a service."""
-    return bridge.settings.mode == "dry_run" or context.run.tags.get(DRY_RUN_TAG) == "true"
+    return bridge.settings.mode == "dry_run" or runs.is_dry(context.run)
 
 
 def attempt(ref: str, effect: Callable[[], Answer]) -> Answer:

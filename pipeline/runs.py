@@ -1,0 +1,72 @@
+"""What a run says of itself: the tags that make the run list readable, and whether it may write.
+
+What belongs here: the names of the tags, what stands in them, the switch in the launch form. What does not: starting a
+run (`automation.py`) or what it does (`assets`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+SITE_TAG = "printbridge/site"
+REASON_TAG = "printbridge/reason"
+DRY_RUN_TAG = "printbridge/dry_run"
+
+BY_HAND = "by hand"
+LONGEST = 250
+"""Characters of a tag; what is longer does not fit into a line of the run list."""
+
+DRY_RUN_FIELD = "dry_run"
+DRY_RUN_MEANS = (
+    "true: nothing is written to Nexudus or PaperCut. The run reads both, makes the plan and the charges and shows them"
+    " on the pages of user_sync_plan and print_charges. false: the run does what it plans."
+)
+
+SYNC = (
+    "nexudus_customers", "nexudus_credits", "papercut_users", "papercut_print_jobs", "print_accounts", "print_charges",
+    "nexudus_print_charges", "user_sync_plan", "papercut_user_sync",
+)  # fmt: skip
+"""The assets of one run of a site, in their order."""
+
+
+class Run(Protocol):
+    """What is needed of a run; Dagster's has it."""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Its tags when it began."""
+        ...
+
+    @property
+    def run_config(self) -> Mapping[str, Any]:
+        """What the launch form said."""
+        ...
+
+
+def tags(reason: str, site: str | None = None, *, dry_run: bool = False) -> dict[str, str]:
+    """The tags of a run: why it was started, which site it is about if it is one, and whether it writes nothing."""
+    found = {REASON_TAG: reason[:LONGEST]}
+    if site:
+        found[SITE_TAG] = site
+    if dry_run:
+        found[DRY_RUN_TAG] = "true"
+    return found
+
+
+def held_by(run: Run) -> str | None:
+    """The partition of a run that only one run may hold at a time: its site, or else whatever it is about."""
+    return run.tags.get("dagster/partition/site") or run.tags.get("dagster/partition")
+
+
+def is_dry(run: Run) -> bool:
+    """Whether a run was asked to write nothing, by its tag or in the launch form."""
+    form: Any = run.run_config
+    for level in ("resources", "bridge", "config", DRY_RUN_FIELD):
+        form = cast("Mapping[str, Any]", form or {}).get(level)  # any level may be left out, or empty
+    return run.tags.get(DRY_RUN_TAG) == "true" or form is True
+
+
+def missing_tags(run: Run, site: str | None) -> dict[str, str]:
+    """The tags that a run lacks because a person started it in the UI; none for a run that the bridge started."""
+    return {name: value for name, value in tags(BY_HAND, site, dry_run=is_dry(run)).items() if name not in run.tags}

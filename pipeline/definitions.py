@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets import checks, extract, report, transform
+from assets import catalogue, checks, extract, report, transform
 from assets.load import access, adoption, charges, users
 from pipeline import automation
 from pipeline.resources import Bridge, for_runs
@@ -44,7 +44,9 @@ def build_defs(settings: Settings, *, bridge: Bridge | None = None) -> dg.Defini
     bridge = bridge or Bridge(settings, home())
     partitions = automation.Partitions.of(settings)
     return dg.Definitions(
-        assets=[asset.map_asset_specs(partitions.placed) for asset in ASSETS],
+        assets=[
+            asset.map_asset_specs(lambda spec: catalogue.entry(partitions.placed(spec), settings)) for asset in ASSETS
+        ],
         asset_checks=checks.CHECKS,
         jobs=automation.jobs(),
         schedules=automation.schedules(bridge),

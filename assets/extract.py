@@ -31,6 +31,7 @@ from pipeline.domain.records import (
 from pipeline.errors import UnsafeError
 from pipeline.joblogs import JobBatch
 from pipeline.joblogs.database import PaperCutDatabase
+from pipeline.reports.days import first_day, per_day, picture
 from pipeline.resources import Bridge, in_parallel
 from pipeline.warehouse import Connection
 
@@ -38,6 +39,10 @@ OVERLAP = timedelta(minutes=10)
 """How far an incremental read reaches back behind the newest change seen: a list may lag behind a write."""
 
 REREAD_TAG = "printbridge/reread_days"
+RECENT = (
+    "SELECT site, job_id, revision, printed_at, pages, cost, allowed, refunded, printed, job_type"
+    " FROM papercut_print_jobs WHERE site = $site AND printed_at >= $since"
+)
 AUDIT_SLICES = 12
 """Without a database every user is observed again at least once in so many runs."""
 
@@ -140,7 +145,8 @@ def papercut_print_jobs(
         if reread_days
         else source.read(bridge.warehouse.bookmark(site, "jobs_cursor"))
     )
-    added = _store_jobs(bridge, site, batch, now)
+    added, recent = _store_jobs(bridge, site, batch, now)
+    days = per_day(recent, bridge.settings.site(site).timezone, now)
     for problem in batch.problems:
         context.log.error(f"{site}: {problem}")
     return stored(
@@ -149,6 +155,9 @@ def papercut_print_jobs(
         unreadable=len(batch.problems),
         pages=int(added["pages"].sum()),
         credits=float(added["cost"].sum() or 0),
+        pages_today=days["pages"][-1],
+        credits_today=days["credits"][-1],
+        per_day=dg.MetadataValue.md(picture(days)),
     )
 
 
@@ -227,8 +236,8 @@ def _observe(bridge: Bridge, site: str) -> pl.DataFrame:
     return pl.concat([before.filter(~pl.col("username").is_in(asked)), observed]).sort("username")
 
 
-def _store_jobs(bridge: Bridge, site: str, batch: JobBatch, now: datetime) -> pl.DataFrame:
-    """Append what is new or changed and move the cursor, in one transaction; the rows that were appended."""
+def _store_jobs(bridge: Bridge, site: str, batch: JobBatch, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Append what is new or changed and move the cursor, in one transaction; what was appended, and the recent jobs."""
     with bridge.warehouse.transaction() as con:
         con.register("batch", batch.jobs.select("job_id"))
         stored_rows = warehouse.query(
@@ -243,7 +252,8 @@ def _store_jobs(bridge: Bridge, site: str, batch: JobBatch, now: datetime) -> pl
         if batch.cursor:
             warehouse.change_bookmark(con, site, "jobs_cursor", batch.cursor, now)
         warehouse.change_bookmark(con, site, "job_problems", json.dumps(batch.problems), now)
-    return added
+        recent = warehouse.query(con, RECENT, site=site, since=first_day(now))
+    return added, recent
 
 
 def _written_since(con: Connection, site: str) -> set[str]:

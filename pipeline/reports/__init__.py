@@ -1,7 +1,8 @@
 """The monthly report as people open it: a workbook and a page.
 
 What belongs here: how sheets and figures look. What does not: which rows and sums they hold (`pipeline.domain.report`,
-`pipeline.domain.figures`). Import its modules only where a report is made: they load libraries that no other run needs.
+`pipeline.domain.figures`). Import `page` and `workbook` only where a report is made: they load libraries that no other
+run needs.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ of one stage share a step, since a step costs more than a check.
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import dagster as dg
 import polars as pl
@@ -23,7 +23,16 @@ from pipeline.warehouse import Connection
 SHOWN = 20
 """Rows named in a check; the table has the rest."""
 
-Finding = tuple[bool, str, dg.AssetCheckSeverity]
+
+class Finding(NamedTuple):
+    """The answer of a check: whether all is well, in words what is not, and the rows at fault, for the plot."""
+
+    passed: bool
+    text: str
+    severity: dg.AssetCheckSeverity
+    rows: int = 0
+
+
 Question = Callable[[Bridge, Connection, str], Finding]
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -45,8 +54,9 @@ def contract(table: str) -> Question:
                 f"{case['column']}: {case['check']}, {case['rows']} rows, first row {case['first']}"
                 for case in cases.iter_rows(named=True)
             ]
-            return False, f"{table} breaks its contract: {'; '.join(sorted(found))}. What to do: report it.", ERROR
-        return True, f"{frame.height} rows hold the contract", ERROR
+            text = f"{table} breaks its contract: {'; '.join(sorted(found))}. What to do: report it."
+            return Finding(passed=False, text=text, severity=ERROR, rows=failures.height)
+        return Finding(passed=True, text=f"{frame.height} rows hold the contract", severity=ERROR)
 
     return ask
 
@@ -55,7 +65,9 @@ def lines_are_readable(_: Bridge, con: Connection, site: str) -> Finding:
     """Whether every line of the job log could be read."""
     problems: list[str] = json.loads(warehouse.bookmark(con, site, "job_problems") or "[]")
     remedy = " What to do: correct or complete these lines; every other line was read, and these are tried again."
-    return not problems, _listed("unreadable job rows", problems) + (remedy if problems else ""), ERROR
+    return Finding(
+        not problems, _listed("unreadable job rows", problems) + (remedy if problems else ""), ERROR, len(problems)
+    )
 
 
 def pins_are_usable(_: Bridge, con: Connection, site: str) -> Finding:
@@ -67,7 +79,9 @@ def pins_are_usable(_: Bridge, con: Connection, site: str) -> Finding:
     rows = [f"customer {coworker_id}: no PIN" for coworker_id in found.filter(reason="no_pin")["coworker_id"]]
     rows += [f"customers {', '.join(ids)}: one PIN for all" for ids in groups["ids"]]
     remedy = " What to do: give each a PIN of their own in Nexudus (Members and contacts > customer > Access)."
-    return not rows, _listed("customers without a PIN of their own", rows) + (remedy if rows else ""), WARN
+    return Finding(
+        not rows, _listed("customers without a PIN of their own", rows) + (remedy if rows else ""), WARN, len(rows)
+    )
 
 
 def grants_are_plausible(bridge: Bridge, con: Connection, site: str) -> Finding:
@@ -76,7 +90,9 @@ def grants_are_plausible(bridge: Bridge, con: Connection, site: str) -> Finding:
     large = oversized_grants(warehouse.read(con, "nexudus_credits"), rules)
     rows = [f"credit {row['credit_id']}: {row['remaining_uses']}" for row in large.iter_rows(named=True)]
     remedy = f" What to do: correct them in Nexudus, or raise max_credits ({rules.max_credits})."
-    return not rows, _listed("credits above max_credits, not counted", rows) + (remedy if rows else ""), WARN
+    return Finding(
+        not rows, _listed("credits above max_credits, not counted", rows) + (remedy if rows else ""), WARN, len(rows)
+    )
 
 
 def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
@@ -89,14 +105,14 @@ def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
     remedy = (
         f" {'; '.join(sums)}. Nobody is charged for them; if a customer printed them, charge them by hand in Nexudus."
     )
-    return not rows, _listed("jobs without an owner", rows) + (remedy if rows else ""), WARN
+    return Finding(not rows, _listed("jobs without an owner", rows) + (remedy if rows else ""), WARN, len(rows))
 
 
 def nothing_is_held(_: Bridge, con: Connection, site: str) -> Finding:
     """Whether charges wait for a person."""
     held = ledger.lines_in(con, site, "held")
     rows = [f"{row['ref']} ({row['amount_cents']} cents): {row['reason']}" for row in held.iter_rows(named=True)]
-    return not rows, _listed("held charges", rows), WARN
+    return Finding(not rows, _listed("held charges", rows), WARN, len(rows))
 
 
 def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
@@ -112,7 +128,7 @@ def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
         f"{r['action']} of customer {r['coworker_id']}: {r['outcome']}: {r['detail']}"
         for r in last.iter_rows(named=True)
     ]
-    return not rows, _listed("changes that did not succeed", rows), WARN
+    return Finding(not rows, _listed("changes that did not succeed", rows), WARN, len(rows))
 
 
 def nothing_is_unexplained(_: Bridge, con: Connection, site: str) -> Finding:
@@ -120,7 +136,7 @@ def nothing_is_unexplained(_: Bridge, con: Connection, site: str) -> Finding:
     found = warehouse.read(con, "reconciliation", site).filter(pl.col("unexplained_cents") != 0).sort("day", "job_id")
     rows = [f"{row['day']} job {row['job_id']}: {row['finding']}" for row in found.iter_rows(named=True)]
     total = found["unexplained_cents"].sum()
-    return not rows, _listed(f"unexplained differences, {total} cents in all", rows), ERROR
+    return Finding(not rows, _listed(f"unexplained differences, {total} cents in all", rows), ERROR, len(rows))
 
 
 STAGES: dict[str, dict[tuple[str, str], Question]] = {
@@ -167,10 +183,10 @@ def _stage(name: str, questions: dict[tuple[str, str], Question]) -> dg.AssetChe
         keys = sorted(context.selected_asset_check_keys, key=str)
         with bridge.warehouse.connect() as con:
             answers = [questions[key.asset_key.to_user_string(), key.name](bridge, con, site) for key in keys]
-        for key, (passed, text, severity) in zip(keys, answers, strict=True):
+        for key, found in zip(keys, answers, strict=True):
             yield dg.AssetCheckResult(
-                passed=passed, asset_key=key.asset_key, check_name=key.name, severity=severity,
-                description=f"{site}: {text}",
+                passed=found.passed, asset_key=key.asset_key, check_name=key.name, severity=found.severity,
+                description=f"{site}: {found.text}", metadata={"site": site, "rows_at_fault": found.rows},
             )  # fmt: skip
 
     return checks

@@ -4,6 +4,7 @@ What belongs here: column schemas, row counts and previews as metadata, shared b
 storing tables. A preview never holds a personal column.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -64,6 +65,11 @@ def stored(frame: pl.DataFrame, **metadata: Any) -> dg.MaterializeResult[Any]:
             **metadata,
         }
     )
+
+
+def numbered(names: Iterable[str], found: Mapping[str, int]) -> dict[str, int]:
+    """A number under every name, 0 where none was found: a plot has a point for each run."""
+    return {name: found.get(name, 0) for name in names}
 
 
 def markdown(frame: pl.DataFrame) -> str:

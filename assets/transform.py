@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.tables import SITE, SITE_DAY, described, dimensions, stored
+from assets.tables import SITE, SITE_DAY, described, dimensions, numbered, stored
 from pipeline import ledger, ownership, safety, warehouse
 from pipeline.domain import accounts, charges, plan, records, schemas
 from pipeline.domain.jobs import latest
@@ -39,7 +39,7 @@ def print_accounts(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[B
         frame = _accounts(con, bridge.settings.site(site).rules(site), bridge.clock())
         warehouse.replace(con, "print_accounts", schemas.checked("print_accounts", frame), site)
     left_out = frame.drop_nulls("reason")
-    reasons = dict(left_out.group_by("reason").len().sort("reason").iter_rows())
+    reasons = numbered(schemas.REASONS, dict(left_out.group_by("reason").len().iter_rows()))
     return stored(frame, users=frame.height - left_out.height, **{f"left_out_{name}": n for name, n in reasons.items()})
 
 
@@ -77,11 +77,14 @@ def print_charges(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Br
         youngest: datetime | None = waiting.select(pl.col("printed_at").min()).item()
         wake_at = (youngest + timedelta(minutes=rules.maturity_minutes)).isoformat() if youngest else ""
         warehouse.change_bookmark(con, site, "wake_at", wake_at, now)
-    totals = dict(decided.group_by("kind").agg(pl.col("amount_cents").sum()).sort("kind").iter_rows())
+    totals = numbered(schemas.KINDS, dict(decided.group_by("kind").agg(pl.col("amount_cents").sum()).iter_rows()))
+    held = decided.filter(state="held")
     return stored(
         decided,
         unattributed_jobs=unattributed.height,
         waiting_to_mature=waiting.height,
+        held=held.height,
+        held_cents=int(held["amount_cents"].sum()),
         **{f"{kind}_cents": cents for kind, cents in totals.items()},
     )
 

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from pipeline import ledger, ownership
 from pipeline.domain import plan as user_plan
+from pipeline.domain import schemas
 from pipeline.domain.charges import RULES
 from pipeline.findings import counted
 
@@ -91,12 +92,14 @@ def result(bridge: Bridge, outcome: Outcome) -> Document:
         "accounts": {
             "print_users": accounts.get("users", 0),
             "left_out": {
-                name.removeprefix(LEFT_OUT): count for name, count in accounts.items() if name.startswith(LEFT_OUT)
+                name.removeprefix(LEFT_OUT): count
+                for name, count in accounts.items()
+                if count and name.startswith(LEFT_OUT)
             },
         },
-        "users": {name: users[name] for name in ("done", "failed", "unknown", "held") if name in users},
+        "users": {name: users[name] for name in schemas.OUTCOMES if users.get(name)},
         "charges": {
-            "decided_cents": {kind: decided[f"{kind}_cents"] for kind in CHARGES if f"{kind}_cents" in decided},
+            "decided_cents": {kind: decided[f"{kind}_cents"] for kind in CHARGES if decided.get(f"{kind}_cents")},
             "entered": sent.get("entered", 0),
             "moved": moved.to_dicts(),
             "waiting_to_mature": decided.get("waiting_to_mature", 0),

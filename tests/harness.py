@@ -166,7 +166,7 @@ class Harness:
                      for key, ask in stage.items()}  # fmt: skip
         with self.bridge.warehouse.connect() as con:
             answers = {key: ask(self.bridge, con, site) for key, ask in questions.items()}
-        return [f"{asset}.{check}: {text}" for (asset, check), (passed, text, _) in answers.items() if not passed]
+        return [f"{asset}.{check}: {text}" for (asset, check), (passed, text, *_) in answers.items() if not passed]
 
     def resume(self, site: str, *phases: str) -> None:
         """Let go on what a safety gate stopped, as `printbridge resume` does."""

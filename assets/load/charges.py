@@ -11,9 +11,10 @@ import polars as pl
 from assets.load.credits import settle_credits
 from assets.load.effect import is_dry
 from assets.load.sales import Sold, listed_sales, settle_sales
-from assets.tables import SITE, described, stored
+from assets.tables import SITE, described, numbered, stored
 from assets.transform import print_charges
 from pipeline import ledger, safety, warehouse
+from pipeline.domain import schemas
 from pipeline.domain.references import site_code
 from pipeline.errors import TransientError, UnsafeError
 from pipeline.resources import Bridge
@@ -67,7 +68,7 @@ def carry_out(bridge: Bridge, site: str, run_id: str) -> dict[str, int]:
     kept = settle_credits(bridge, site, run_id)
     with bridge.warehouse.connect() as con:
         states = ledger.states_of(ledger.lines(con, site, planned))
-    return {"entered": entered, "interrupted": interrupted, "kept_on_ledger": kept, **states}
+    return {"entered": entered, "interrupted": interrupted, "kept_on_ledger": kept, **numbered(schemas.STATES, states)}
 
 
 def _refuse_older_ledger(

@@ -17,7 +17,7 @@ import dagster as dg
 import polars as pl
 
 from assets.load.effect import is_dry
-from assets.tables import SITE, described, stored
+from assets.tables import SITE, described, numbered, stored
 from assets.transform import user_sync_plan
 from pipeline import looking, ownership, safety, warehouse
 from pipeline.domain import plan as plans
@@ -97,7 +97,7 @@ def papercut_user_sync(
     with bridge.warehouse.transaction() as con:
         _release_absent(con, bridge, site, plan)
     frame = pl.DataFrame(outcomes, schema=schemas.columns("papercut_user_sync"))
-    counts = dict(frame.group_by("outcome").len().sort("outcome").iter_rows())
+    counts = numbered(schemas.OUTCOMES, dict(frame.group_by("outcome").len().iter_rows()))
     for row in frame.filter(pl.col("outcome") != "done").iter_rows(named=True):
         context.log.warning(
             f"{site}: {row['action']} of customer {row['coworker_id']}: {row['outcome']}: {row['detail']}"
@@ -106,7 +106,7 @@ def papercut_user_sync(
     _remember(bridge, site)
     if blocked:
         raise UnsafeError(
-            "; ".join(blocked.values()) + f" ({counts.get('done', 0)} other changes were made)",
+            "; ".join(blocked.values()) + f" ({counts['done']} other changes were made)",
             f"look at the plan, then run `printbridge resume {site}`",
         )
     return stored(frame, plan_id=plan_id, note=notice or "applied", **counts)

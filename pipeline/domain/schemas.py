@@ -24,6 +24,7 @@ REASONS = (
 
 KINDS = ("sale", "credit", "waive", "undo_sale", "undo_credit", "undo_waive")
 STATES = ("priced", "sending", "confirmed", "invoiced", "held", "void", "unknown")
+OUTCOMES = ("done", "failed", "unknown", "held")
 ACTIONS = ("create", "update", "rename", "adjust", "remove", "hold")
 
 
@@ -185,7 +186,7 @@ class PaperCutUserSync(_Table):
     action: pl.String = pa.Field(isin=ACTIONS, description="as in the plan")
     username: pl.String = pa.Field(description="PaperCut user name")
     coworker_id: pl.Int64 = pa.Field(nullable=True, description="preferred customer")
-    outcome: pl.String = pa.Field(isin=["done", "failed", "unknown", "held"], description="what happened")
+    outcome: pl.String = pa.Field(isin=OUTCOMES, description="what happened")
     detail: pl.String = pa.Field(description="what was changed, or why not")
     happened_at: Time = pa.Field(description="when, UTC")
 

@@ -1,7 +1,8 @@
 """The printbridge command: what an operator types, what it answers, and with which exit code it ends.
 
 What belongs here: arguments and the order of the steps of a command. What does not: the steps themselves, how results
-look (`console.py`), what all commands share (`command.py`), the commands that bring people in (`cli_people.py`).
+look (`console.py`), what all commands share (`command.py`), the commands that bring people in (`cli_people.py`) and
+those about what waits for a person (`cli_waiting.py`).
 Everything heavy is imported inside the command that needs it: `--help` is fast.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 stopped by a safety gate.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import cli_people
+from pipeline import cli_people, cli_waiting
 from pipeline.command import (
     BAD_USAGE,
     DONE,
@@ -27,6 +28,7 @@ from pipeline.command import (
     AsJson,
     Document,
     Site,
+    by_hand,
     configured_bridge,
     operator_name,
     run_sites,
@@ -36,6 +38,7 @@ from pipeline.command import (
 from pipeline.errors import BridgeError, ConfigError, UnsafeError
 
 if TYPE_CHECKING:
+    from pipeline.findings import Finding
     from pipeline.resources import Bridge
 
 app = typer.Typer(
@@ -44,14 +47,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-held = typer.Typer(help="Charges that wait for a person: list them, and decide them.", no_args_is_help=True)
-app.add_typer(held, name="held")
+app.add_typer(cli_waiting.held, name="held")
 app.add_typer(cli_people.access, name="access")
-alerts = typer.Typer(help="Messages to people about what needs them.", no_args_is_help=True)
-app.add_typer(alerts, name="alerts")
-
-Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the history of the line.")]
-Refs = Annotated[list[str], typer.Argument(metavar="REF...", help="References, from `printbridge held list`.")]
+app.add_typer(cli_waiting.alerts, name="alerts")
 
 
 def main() -> None:
@@ -90,7 +88,10 @@ def doctor(site: Site = None, *, as_json: AsJson = False) -> None:
     from pipeline.doctor import examine
 
     with configured_bridge() as bridge:
-        findings = [finding for name in sites_of(bridge, site) for finding in examine(bridge, name)]
+        findings: list[Finding] = []
+        for name, working in console.steps(sites_of(bridge, site)):
+            with working:
+                findings += examine(bridge, name)
     if as_json:
         console.document({"ok": not any(each.status == "fail" for each in findings), "findings": findings})
     else:
@@ -151,6 +152,8 @@ def report(
     month: Annotated[str, typer.Argument(metavar="MONTH", help="Such as 2026-11.")],
     site: Site = None,
     form: Annotated[str, typer.Option("--format", help="csv, xlsx or html: which of the files to name.")] = "csv",
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Write the print charges of a month for people, below exports/ in the state folder."""
     from pipeline import console
@@ -162,15 +165,21 @@ def report(
     with configured_bridge() as bridge:
         _check_month(bridge, month)
         defs = build_defs(bridge.settings, bridge=bridge)
+        names = sites_of(bridge, site)
+        wanted: list[tuple[str, str, str | dict[str, str]]] = [
+            (name, "monthly_report", {"site": name, "month": month}) for name in names
+        ]
+        if site is None and len(names) > 1:
+            wanted.append(("all sites", "monthly_report_all", month))
         done: dict[str, Document] = {}
-        for name in sites_of(bridge, site):
-            outcome = run_job(defs, "monthly_report", {"site": name, "month": month})
-            done[name] = console.result(bridge, outcome)
-            console.report(name, month, form, outcome)
-        if site is None and len(done) > 1:
-            outcome = run_job(defs, "monthly_report_all", month)
-            done["all sites"] = console.result(bridge, outcome)
-            console.report("all sites", month, form, outcome)
+        for (name, job, partition), working in console.steps(wanted, lambda each: each[0]):
+            with working:
+                outcome = run_job(defs, job, partition, tags=by_hand(name if name in names else None))
+            done[name] = console.reported(outcome)
+            if not as_json:
+                console.report(name, month, form, done[name])
+    if as_json:
+        console.document({"month": month, "sites": done})
     raise typer.Exit(worst(done))
 
 
@@ -199,9 +208,13 @@ def resume(
     phase: Annotated[str | None, typer.Argument(help="charges, remove or rename; by default all that stopped.")] = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Let go on what a safety gate stopped, after its reason was looked at. It holds for one plan."""
-    from pipeline import safety
+    from pipeline import console, safety
+
+    if as_json and not yes:
+        raise typer.BadParameter("nobody can be asked with --json; add --yes", param_hint="--json")
 
     with configured_bridge() as bridge:
         bridge.settings.site(site)
@@ -211,11 +224,11 @@ def resume(
             safety.refuse_if_unrecovered(con, site)
             states = safety.states(con, site)
         stopped = {name: why for name, (state, why) in states.items() if state == "stopped" and phase in (None, name)}
-        if not stopped:
+        if not stopped and not as_json:
             typer.echo(f"Site {site} is not stopped{f' for {phase}' if phase else ''}.")
             return
         for name, why in stopped.items():
-            typer.echo(f"Site {site} is stopped for {name}: {why}")
+            typer.echo(f"Site {site} is stopped for {name}: {why}", err=as_json)
         if not yes:
             typer.confirm(f"Resume {', '.join(stopped)}?", abort=True)
         with bridge.warehouse.transaction() as con:
@@ -223,20 +236,28 @@ def resume(
                 safety.record(
                     con, site, name, state="resumed", reason=f"resumed by {operator_name()}", at=bridge.clock()
                 )
+    if as_json:
+        console.document({"site": site, "resumed": stopped})
+        return
     typer.echo(f"Resumed {', '.join(stopped)}. The next run goes on; `printbridge run --site {site}` does it now.")
 
 
 @app.command()
-def recover(site: Site = None) -> None:
+def recover(site: Site = None, *, as_json: AsJson = False) -> None:
     """Rebuild the ledger from what Nexudus and PaperCut hold, after the warehouse was lost or restored."""
     from pipeline import console
     from pipeline.recover import recover_site
     from pipeline.resources import site_lock
 
+    said: dict[str, list[str]] = {}
     with configured_bridge() as bridge:
-        for name in sites_of(bridge, site):
-            with site_lock(bridge.home.locks, name, wait_seconds=30):
-                console.lines(f"Site {name}", recover_site(bridge, name, operator_name()))
+        for name, working in console.steps(sites_of(bridge, site)):
+            with working, site_lock(bridge.home.locks, name, wait_seconds=30):
+                said[name] = recover_site(bridge, name, operator_name())
+            if not as_json:
+                console.lines(f"Site {name}", said[name])
+    if as_json:
+        console.document({"sites": said})
 
 
 @app.command()
@@ -244,16 +265,26 @@ def backup(
     restore: Annotated[
         Path | None, typer.Option(help="Put this backup in the place of the warehouse, which is kept beside it.")
     ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Copy the warehouse to backups/ in the state folder, and prove the copy by reading it back."""
     from pipeline import backup as backups
+    from pipeline import console
 
     with configured_bridge() as bridge:
         if restore:
             aside = backups.restore(bridge.warehouse, restore, bridge.settings.sites, bridge.clock())
+            if as_json:
+                console.document({"restored": restore, "former": aside})
+                return
             typer.echo(f"Restored {restore}; the former warehouse is {aside}. Next: run `printbridge recover`.")
             return
-        made = backups.back_up(bridge.warehouse, bridge.home.backups, bridge.clock())
+        with console.busy("the warehouse ..."):
+            made = backups.back_up(bridge.warehouse, bridge.home.backups, bridge.clock())
+    if as_json:
+        console.document({"backup": made})
+        return
     typer.echo(f"Wrote {made.folder}: {made.tables} tables, {made.rows} rows, read back and compared.")
     if made.removed:
         typer.echo(f"Removed {made.removed} older backups; one for each of 48 hours and 35 days is kept.")
@@ -296,90 +327,6 @@ def demo(
 
 
 app.command()(cli_people.adopt)
-
-
-@held.command("list")
-def held_list(site: Site = None, *, as_json: AsJson = False) -> None:
-    """List the charges that wait for a person: reference, job, customer, cents, reason and next step."""
-    from pipeline import console, ledger
-
-    with configured_bridge() as bridge, bridge.warehouse.connect() as con:
-        lines = [
-            line
-            for name in sites_of(bridge, site)
-            for line in ledger.lines_in(con, name, "held").iter_rows(named=True)
-        ]  # fmt: skip
-    if as_json:
-        console.document({"held": lines})
-    else:
-        console.held(lines)
-
-
-@held.command("retry")
-def held_retry(refs: Refs, reason: Reason) -> None:
-    """Let lines be sent by the next run."""
-    _decide(refs, "priced", reason, "The next run sends it")
-
-
-@held.command("void")
-def held_void(refs: Refs, reason: Reason) -> None:
-    """Waive lines: nothing is charged for them, now or later."""
-    _decide(refs, "void", reason, "Nothing is charged for it")
-
-
-@held.command("confirm")
-def held_confirm(
-    refs: Refs,
-    reason: Reason,
-    sale: Annotated[int | None, typer.Option(help="The Nexudus id of the sale; it must agree with the line.")] = None,
-) -> None:
-    """Take lines as done: a person has seen the charge in Nexudus, or has made it by hand."""
-    if sale is not None and len(refs) > 1:
-        raise typer.BadParameter("one sale belongs to one line", param_hint="--sale")
-    _decide(refs, "confirmed", reason, "It counts as done", sale)
-
-
-@alerts.command("test")
-def alerts_test() -> None:
-    """Send a test message to everybody whom [alerts] in bridge.toml names."""
-    from pipeline.alerts import test_message
-
-    with configured_bridge() as bridge:
-        done = test_message(bridge)
-    for channel, error in done:
-        typer.echo(f"{channel}: {error or 'sent'}")
-    raise typer.Exit(FAILED if any(error for _, error in done) else DONE)
-
-
-@alerts.command("check")
-def alerts_check(*, as_json: AsJson = False) -> None:
-    """Show what needs a person now, and tell it where it was not told yet; for a timer beside the Dagster daemon."""
-    from pipeline import console
-    from pipeline.alerts import causes, tell
-    from pipeline.automation import recorded_failures
-
-    with configured_bridge() as bridge:
-        found = causes(bridge, recorded_failures())
-        said = tell(bridge, found)
-    if as_json:
-        console.document({"causes": found, "told": said})
-    else:
-        for alert in found:
-            console.lines(alert.title, alert.message.text.splitlines())
-        console.lines(f"{len(found)} causes", said)
-    raise typer.Exit(FAILED if any(" failed: " in sentence for sentence in said) else DONE)
-
-
-def _decide(refs: list[str], state: str, reason: str, then: str, sale: int | None = None) -> None:
-    """Move held lines, all or none, each under the lock of its site."""
-    from pipeline.held import decide
-
-    if not reason.strip():
-        raise typer.BadParameter("say why in a few words", param_hint="--reason")
-    with configured_bridge() as bridge:
-        lines = decide(bridge, refs, state, reason=reason.strip(), operator=operator_name(), sale=sale)
-    cents = sum(line["amount_cents"] for line in lines)
-    typer.echo(f"Now {state}: {', '.join(line['ref'] for line in lines)} ({cents} cents). {then}.")
 
 
 def _check_month(bridge: Bridge, month: str) -> None:

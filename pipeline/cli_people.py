@@ -7,6 +7,7 @@ results look (`console.py`). Everything heavy is imported inside the command tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -250,13 +251,14 @@ def adopt(site: Site = None, *, apply: Apply = False, as_json: AsJson = False) -
 
 def _adopted(bridge: Bridge, site: str, *, apply: bool) -> Document:
     """The users of a site that match somebody, and, with `apply`, what became of those that could be taken over."""
-    from pipeline import adopt
+    from pipeline import adopt, console
     from pipeline.definitions import mark_user
 
     rows = adopt.survey(bridge, site).to_dicts()
     able = [row for row in rows if row["refusal"] is None]
     jobs, cost = adopt.printed_since(bridge, site, [row["username"] for row in able])
-    results = adopt.carry_out(bridge, site, able, mark_user) if apply and able else []
+    with console.busy(f"{len(able)} users ...") if apply and able else nullcontext():
+        results = adopt.carry_out(bridge, site, able, mark_user) if apply and able else []
     shown = ("username", "coworker_id", "matched", "becomes", "disabled", "refusal")
     return {
         "ok": all(each.outcome == "done" for each in results),

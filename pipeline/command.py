@@ -56,8 +56,8 @@ def run_sites(bridge: Bridge, site: str | None, *, dry_run: bool) -> Generator[t
 
     names = sites_of(bridge, site)
     defs = build_defs(bridge.settings, bridge=bridge)
-    for name in names:
-        with console.busy(f"{name} ..."):
+    for name, working in console.steps(names):
+        with working:
             outcome = run_job(defs, "sync_site", name, tags=by_hand(name, dry_run=dry_run))
         yield name, outcome
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, track
 from rich.table import Table
 
 from pipeline import ledger, ownership
@@ -62,8 +62,31 @@ def document(content: Mapping[str, Any]) -> None:
 
 
 def busy(what: str) -> AbstractContextManager[object]:
-    """A sign of life on standard error while something runs."""
-    return Console(stderr=True, highlight=False).status(what)
+    """A sign of life on standard error while something runs; a plain line where that is no terminal."""
+    err = Console(stderr=True, highlight=False, markup=False)
+    if err.is_terminal:
+        return err.status(what)
+    err.print(what, soft_wrap=True)
+    return nullcontext()
+
+
+def steps(
+    items: Sequence[Item], name: Callable[[Item], str] = str
+) -> Iterator[tuple[Item, AbstractContextManager[object]]]:
+    """The items one after the other, each with a bar on standard error to hold while it is worked on, and no longer.
+
+    Where standard error is no terminal each bar is a plain line: `[1/2] london ...`.
+    """
+    err = Console(stderr=True, highlight=False, markup=False)
+    for number, item in enumerate(items, 1):
+        if not err.is_terminal:
+            yield item, busy(f"[{number}/{len(items)}] {name(item)} ...")
+            continue
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        # Standard output is left alone: it may be a pipe that waits for the results.
+        bar = Progress(*columns, TimeElapsedColumn(), console=err, transient=True, redirect_stdout=False)
+        bar.add_task(name(item), total=len(items), completed=number - 1)
+        yield item, bar
 
 
 def lines(title: str, sentences: Sequence[str]) -> None:
@@ -239,12 +262,22 @@ def adoption(site: str, done: Document) -> None:
 # --- the rest --------------------------------------------------------------------------------------------------------
 
 
-def report(site: str, month: str, form: str, outcome: Outcome) -> None:
-    """Where the files of a month in one format are, or why there are none."""
+def reported(outcome: Outcome) -> Document:
+    """What came of a report, as a document: the folder, every file in it, or why there are none."""
     made = {name: value for metadata in outcome.metadata.values() for name, value in metadata.items()}
-    files = sorted(Path(made["folder"]).glob(f"*.{form}")) if "folder" in made else []
-    failures = [f"Failed at {step}: {message}" for step, (_, message) in outcome.failures.items()]
-    lines(f"{site}, {month}: {counted(len(files), 'file')}", [*map(str, files), *failures])
+    files = sorted(str(file) for file in Path(made["folder"]).iterdir()) if "folder" in made else []
+    failures = [{"step": step, "kind": kind, "message": text} for step, (kind, text) in outcome.failures.items()]
+    return {
+        "ok": outcome.ok, "stopped": outcome.stopped, "run_id": outcome.run_id, "folder": made.get("folder"),
+        "files": files, "failures": failures,
+    }  # fmt: skip
+
+
+def report(site: str, month: str, form: str, done: Document) -> None:
+    """Where the files of a month in one format are, or why there are none."""
+    files = [file for file in done["files"] if file.endswith(f".{form}")]
+    failures = [f"Failed at {each['step']}: {each['message']}" for each in done["failures"]]
+    lines(f"{site}, {month}: {counted(len(files), 'file')}", [*files, *failures])
 
 
 def findings(found: Sequence[Finding]) -> None:

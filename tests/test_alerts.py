@@ -240,6 +240,8 @@ def test_the_commands_show_and_tell_what_stands(bridge: Harness, mail: MailServe
     mail.mails.clear()
     assert printbridge("alerts", "test").out == "e-mail: sent\nwebhook: sent\n"
     assert mail.subjects() == ["[printbridge] a test message"]
+    told = printbridge("alerts", "test", "--json").document["channels"]
+    assert told == [{"channel": "e-mail", "error": None}, {"channel": "webhook", "error": None}]
 
 
 # --- channels --------------------------------------------------------------------------------------------------------

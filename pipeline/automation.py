@@ -17,7 +17,7 @@ from filelock import FileLock
 from pipeline import alerts, backup, looking, runs
 from pipeline.channels import channels
 from pipeline.clock import system_clock
-from pipeline.errors import BridgeError
+from pipeline.errors import KINDS, BridgeError
 from pipeline.resources import Bridge
 from pipeline.runs import DRY_RUN_TAG, SYNC
 from pipeline.settings import Settings, home
@@ -396,7 +396,7 @@ def storage() -> dg.DagsterInstance:
 
 
 def _cause(error: Any) -> tuple[str, str]:
-    """The innermost error of a failed step: its class and its text."""
-    while error.cause:
+    """Our own error of a failed step, whatever it was made from; else the innermost one: its class and its text."""
+    while error.cause and error.cls_name not in KINDS:
         error = error.cause
     return error.cls_name or "Exception", error.message.split(": ", 1)[-1].strip()

@@ -60,3 +60,13 @@ class UnsafeError(BridgeError):
 
 class UnknownOutcomeError(BridgeError):
     """A write was sent and its outcome is not known: it may have happened, may happen later, or not at all."""
+
+
+KINDS = frozenset({
+    each.__name__
+    for each in (
+        BridgeError, TransientError, PermanentError, ConfigError, RejectedError, MissingError, UnsafeError,
+        UnknownOutcomeError,
+    )
+})  # fmt: skip
+"""The names of our errors: their texts have a remedy, those of what they were made from have none."""

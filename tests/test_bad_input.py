@@ -204,3 +204,15 @@ def test_a_log_line_that_does_not_parse() -> None:
         log.write_bytes(b"".join(good))
         assert bridge.sync().ok
         assert _charged(bridge) == {(101, 30), (101, 40)}, "the corrected line must be charged, the others once"
+
+
+def test_a_database_that_is_not_there_is_told_with_its_remedy(bridge: Harness) -> None:
+    """In the words of the bridge, not in those of the driver underneath."""
+    right = bridge.ready["sites"]["london"]["jobs_uri"]
+    bridge.reconfigure(DB_LONDON="postgresql+psycopg://reader:secret@127.0.0.1:1/papercut")
+    kind, text = bridge.run().failures["papercut_users"]
+    bridge.reconfigure(DB_LONDON=right)
+    assert (kind, "What to do: " in text) == ("TransientError", True), text
+    assert "DB_LONDON" in text, "it must name the variable with the address"
+    assert "secret" not in text, text
+    assert bridge.run().ok

@@ -42,6 +42,7 @@ def access_list(
 ) -> None:  # fmt: skip
     """Show who has which printing flag; without a choice, everybody who has one."""
     from pipeline import access, console
+    from pipeline.findings import counted
 
     with configured_bridge() as bridge:
         choice = _choice(bridge, emails, plan, team, members=members, contacts=contacts, everyone=everyone, site=site)
@@ -54,7 +55,7 @@ def access_list(
         console.document({"customers": rows, "not_found": unknown})
         return
     console.table(rows, ("customer", "email", "kind", "status", "pay", "free"))
-    console.lines(f"{len(rows)} customers", _not_found(unknown))
+    console.lines(counted(len(rows), "customer"), _not_found(unknown))
 
 
 @access.command("grant")

@@ -203,7 +203,10 @@ def _files(look: Look) -> Iterator[Finding]:
             yield from findings.private(path, stat.S_IMODE(path.stat().st_mode))
     if look.bridge.settings.mode == "dry_run":
         yield Finding(
-            "mode", "warn", "mode is dry_run: nothing is written to Nexudus or PaperCut", 'set mode = "apply"'
+            "mode",
+            "warn",
+            "mode is dry_run: nothing is written to Nexudus or PaperCut",
+            'set mode = "apply" when `printbridge plan` shows what it should',
         )
 
 

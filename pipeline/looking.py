@@ -83,7 +83,7 @@ def due(con: Connection, site: str, *, settle: timedelta, complete: timedelta, n
     return f"{credits_due['n'][0]} credits expired or became valid" if credits_due["n"][0] else None
 
 
-UNFINISHED = "the last run did not finish"
+UNFINISHED = "the last run did not finish, or was a dry run"
 
 _OPEN_LINES = """
 WITH last AS (SELECT ref, arg_max(state, n) AS state, max(happened_at) AS moved FROM charge_event GROUP BY ref),

@@ -6,7 +6,6 @@ The tables are the sandbox's, which carry the official names (`papercut-api.md` 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from pipeline.joblogs import JOB_COLUMNS, open_source, server
 from pipeline.joblogs.database import JOBS, LOOK_BACK, NEWEST, TABLES, USER_COLUMNS, USERS, PaperCutDatabase
 from pipeline.sandbox.database import TABLES as OFFICIAL
 from pipeline.settings import SiteSettings
+from tests.optional import program
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 VARIABLE = "PAPERCUT_DB_LONDON"
@@ -51,12 +51,10 @@ def postgresql_uri() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def mariadb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    programs = [shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") for name in ("mariadbd", "mariadb-install-db")]
-    if not all(programs):
-        pytest.skip("mariadbd is not installed; run `apt-get install mariadb-server` to test against MariaDB")
+    programs = [program(name, "mariadb-server") for name in ("mariadbd", "mariadb-install-db")]
     folder = tmp_path_factory.mktemp("mariadb")
     place = [f"--datadir={folder / 'data'}", "--user=root"]
-    install = [str(programs[1]), "--no-defaults", *place, "--auth-root-authentication-method=normal", "--skip-test-db"]
+    install = [programs[1], "--no-defaults", *place, "--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run(install, check=True, capture_output=True)
     small = [
         "--skip-networking",
@@ -68,7 +66,7 @@ def mariadb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [
-                str(programs[0]),
+                programs[0],
                 "--no-defaults",
                 *place,
                 f"--socket={folder / 's'}",

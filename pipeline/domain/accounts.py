@@ -69,15 +69,15 @@ def with_payer(jobs: pl.DataFrame, accounts: pl.DataFrame, customers: pl.DataFra
         customers: NexudusCustomers.
 
     Returns:
-        The columns of jobs, with coworker_id and email_key of the account where there is one; and free, pay, and gone:
-        the customer is archived or not in Nexudus.
+        The columns of jobs, in their order, with coworker_id and email_key of the account where there is one; and free,
+        pay, and gone: the customer is archived or not in Nexudus.
     """
     today = customers.filter(~pl.col("archived")).select("coworker_id", key_today=users.account_key())
     payers = accounts.select("email_key", "free", "pay", "reason", payer="coworker_id")
     return (
-        jobs.join(today, on="coworker_id", how="left")
+        jobs.join(today, on="coworker_id", how="left", maintain_order="left")
         .with_columns(email_key=pl.coalesce("key_today", "email_key"))
-        .join(payers, on="email_key", how="left")
+        .join(payers, on="email_key", how="left", maintain_order="left")
         .with_columns(
             pl.coalesce("payer", "coworker_id").alias("coworker_id"),
             pl.col("free").fill_null(value=False),

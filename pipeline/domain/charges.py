@@ -9,7 +9,6 @@ Every function takes the frames of one site, in any row order. Money is whole ce
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -17,42 +16,20 @@ import polars as pl
 from pipeline.domain import schemas
 from pipeline.domain.accounts import pooled, with_payer
 from pipeline.domain.credits import payment, usable
+from pipeline.domain.reasons import HELD, RULES, SHOWN, WAIVED, with_reason
 from pipeline.domain.references import references
 from pipeline.domain.rules import SiteRules
 
-RULES = {
-    # what pays
-    "free": "free by flag, by default, or because the site prints for free: waived",
-    "zero_cost": "PaperCut charged nothing: waived",
-    "credits": "paid with printing credits, or the part of it that they cover",
-    "money": "charged to the preferred customer, or the part of it that credits do not cover",
-    # why a person decides; the reason of the held line, with the values of its columns
-    "cost_unknown": "PaperCut has no usable cost for this job; charge it by hand and confirm this line, or void it",
-    "fractional_cost": "the cost is {cost} credits, not a whole number; give printer {printer} whole prices or set the"
-    " site's rounding; retry this line to charge {amount} cents, or void it",
-    "voided_before": "a person voided {standing} cents for this job, which now costs {amount} cents; retry this line to"
-    " charge them, or void it",
-    "above_max_charge": "the cost is {amount} cents, above max_charge ({max_charge}); check the job in PaperCut, then"
-    " retry this line to charge it, or void it",
-    "customer_gone": "customer {coworker_id} is archived or no longer in Nexudus; invoice {amount} cents by hand and"
-    " confirm this line, or void it",
-    "too_many_credits": "more credits would be used for {amount} cents than one job can have lines; retry this line to"
-    " charge money, or void it",
-    "overdrawn": "the job costs {amount} cents, {left_cents} were left in valid credits and the customer may not be"
-    " charged money; retry this line to charge it all the same, or void it",
-    # why a line is reversed
-    "no_longer_counts": "the job was refunded, refused, or moved to a shared account: reversed",
-    "job_changed": "the job changed after it was decided: reversed and decided again",
-}
-"""Every value of the column rule, with what it means."""
+__all__ = [
+    "RULES", "amount", "attributed", "counts", "live", "print_charges", "standing", "unattributed", "unsettled",
+]  # fmt: skip
 
-_WAIVED = ("free", "zero_cost")
-_HELD = (
-    "cost_unknown", "fractional_cost", "voided_before", "above_max_charge", "customer_gone", "too_many_credits",
-    "overdrawn",
-)  # fmt: skip
 _ORIGINALS = ("sale", "credit", "waive")
 _MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
+_DECIDES = [
+    "job_id", "revision", "printed_at", "username", "printer", "cost", "allowed", "printed", "refunded", "job_type",
+    "shared_account",
+]  # fmt: skip
 _LINE = [name for name in schemas.columns("print_charges").names() if name not in {"ref", "site"}]
 
 
@@ -169,13 +146,10 @@ def print_charges(  # noqa: PLR0917 - the tables of the graph, in its order
     )
     pool = pooled(usable(grants, uses, rules), accounts, customers)
     decided = _decided(with_payer(cases.filter("decide"), accounts, customers), rules)
-    lines = pl.concat([_paid(decided, pool, ledger, rules), undone.select(_LINE)])
+    lines = pl.concat([_paid(decided, pool, rules), undone.select(_LINE)])
     lines = lines.with_columns(site=pl.lit(rules.name))
-    return (
-        lines.with_columns(ref=references(lines))
-        .select(schemas.columns("print_charges").names())
-        .sort("printed_at", "job_id", "ref")
-    )
+    lines = lines.with_columns(ref=references(lines)).select(schemas.columns("print_charges").names())
+    return lines.sort("printed_at", "job_id", "ref") if undone.height else lines
 
 
 # --- which jobs ------------------------------------------------------------------------------------------------------
@@ -192,9 +166,9 @@ def _owned(jobs: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     )
     first = owners.unique("username", keep="first", maintain_order=True).select("username", first="owner")
     return (
-        jobs.sort("printed_at")
+        jobs.sort("printed_at", "job_id")
         .join_asof(owners, left_on="printed_at", right_on="owned_from", by="username", check_sortedness=False)
-        .join(first, on="username", how="left")
+        .join(first, on="username", how="left", maintain_order="left")
         .with_columns(owner=pl.coalesce("owner", "first"))
         .with_columns(
             pl.col("owner").struct.field("coworker_id"),
@@ -234,8 +208,16 @@ def standing(ledger: pl.DataFrame) -> pl.DataFrame:
 def _cases(
     jobs: pl.DataFrame, names: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules, now: datetime
 ) -> pl.DataFrame:
-    """The jobs with something to do: `undo` their live lines, `decide` them, or both, with what stands for them."""
-    revisions = ledger.group_by("job_id").agg(decided_revision=pl.col("revision").max())
+    """The jobs with something to do: `undo` their live lines, `decide` them, or both, with what stands for them.
+
+    By (printed_at, job_id); the columns sales, credits and waives hold the next free sequence of that kind.
+    """
+    # A reversal has the number of what it reverses, which a recovered ledger may lack.
+    original = pl.col("kind").str.strip_prefix("undo_")
+    entered = ledger.group_by("job_id").agg(
+        decided_revision=pl.col("revision").max(),
+        **{f"{kind}s": pl.col("seq").filter(original == kind).max() + 1 for kind in _ORIGINALS},
+    )
     stands, alive = pl.col("stands"), pl.col("stands") == "live"
     stood_for = (
         standing(ledger)
@@ -246,7 +228,7 @@ def _cases(
             pl.col("coworker_id", "email_key").last().name.prefix("charged_"),
             standing=pl.col("amount_cents").sum(),
             alive=alive.any(),
-            waiting=(alive & _held() & pl.col("rule").is_in(_HELD)).any(),
+            waiting=(alive & _held() & pl.col("rule").is_in(HELD)).any(),
             voided=(stands == "voided").any(),
             kept=pl.col("kept").any(),
         )
@@ -257,10 +239,10 @@ def _cases(
     mature = pl.col("printed_at") <= now - timedelta(minutes=rules.maturity_minutes)
     chargeable = counts() & ~pl.col("shared_account")
     return (
-        _owned(jobs, names)
+        _owned(jobs.select(_DECIDES), names)
         .with_columns(amount=amount(rules))
-        .join(revisions, on="job_id", how="left")
-        .join(stood_for, on="job_id", how="left")
+        .join(entered, on="job_id", how="left", maintain_order="left")
+        .join(stood_for, on="job_id", how="left", maintain_order="left")
         .with_columns(
             # A job that was charged stays with its customer: a user who is renamed in PaperCut renames old jobs too.
             *(
@@ -273,6 +255,7 @@ def _cases(
         )
         .with_columns(undo=pl.col("alive") & (pl.col("decide") | (changed & ~chargeable)))
         .filter(pl.col("decide") | pl.col("undo"))
+        .with_columns(pl.col("sales", "credits", "waives").fill_null(0))
     )
 
 
@@ -322,77 +305,65 @@ def _decided(jobs: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     )
 
 
-def _paid(jobs: pl.DataFrame, pool: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
-    """The new lines of decided jobs: credits in the order of use, then what they leave: money, waived or held."""
-    # A reversal has the number of what it reverses, which a recovered ledger may lack.
-    reversed_kind = pl.col("kind").str.strip_prefix("undo_")
-    numbers = ledger.group_by("job_id", reversed_kind).agg(number=pl.col("seq").max() + 1)
-    used, left = _from_credits(jobs.filter(pl.col("rule").is_null()), pool, numbers, rules)
-    jobs = (
-        jobs.join(used.group_by("job_id").agg(pl.col("amount_cents").sum()), on="job_id", how="left")
-        .join(left, on="job_id", how="left")
+def _paid(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The new lines of decided jobs: credits in the order of use, then what they leave: money, waived or held.
+
+    By (printed_at, job_id, ref) as the jobs are. A job is known by its place among them, which is quicker than its id.
+    """
+    jobs = jobs.with_row_index("place")
+    used, left = _from_credits(jobs, pool, rules)
+    paid = used.group_by("place").agg(paid=pl.col("amount_cents").sum())
+    waived, held = pl.col("rule").is_in(WAIVED), pl.col("rule").is_in(HELD)
+    rest = (
+        jobs.lazy()
+        .join(paid.lazy(), on="place", how="left")
+        .join(left.lazy(), on="place", how="left")
+        .with_columns(amount_cents=pl.col("amount") - pl.col("paid").fill_null(0))
+        .filter((pl.col("amount_cents") > 0) | pl.col("rule").is_not_null())
         .with_columns(
-            amount_cents=pl.col("amount") - pl.col("amount_cents").fill_null(0), undoes=pl.lit(None, pl.String)
+            rule=pl.coalesce(
+                "rule",
+                pl.when("crowded").then(pl.lit("too_many_credits")),
+                pl.when("charged").then(pl.lit("money")),
+                pl.lit("overdrawn"),
+            ),
         )
+        .select(
+            "place", "amount_cents", "rule", *SHOWN,
+            credit_id=pl.lit(None, pl.Int64),
+            kind=pl.when(waived).then(pl.lit("waive")).otherwise(pl.lit("sale")),
+            seq=pl.when(waived).then("waives").otherwise("sales"),
+            state=pl.when(waived).then(pl.lit("confirmed")).when(held).then(pl.lit("held")).otherwise(pl.lit("priced")),
+        )
+        .collect()
+        .pipe(with_reason, rules)
+    )  # fmt: skip
+    # Stable, and the letters of the kinds in a reference rise as here: credit lines, then the rest.
+    lines = pl.concat([used, rest.select(used.columns)]).sort("place", maintain_order=True)
+    own = [name for name in _LINE if name in jobs.columns and name not in lines.columns]
+    return lines.with_columns(jobs.select(pl.col(own).gather(lines["place"])), undoes=pl.lit(None, pl.String)).select(
+        _LINE
     )
-    rest = jobs.filter((pl.col("amount_cents") > 0) | pl.col("rule").is_not_null()).with_columns(
-        rule=pl.coalesce(
-            "rule",
-            pl.when("crowded").then(pl.lit("too_many_credits")),
-            pl.when("charged").then(pl.lit("money")),
-            pl.lit("overdrawn"),
-        ),
-        credit_id=pl.lit(None, pl.Int64),
-    )
-    waived, held = pl.col("rule").is_in(_WAIVED), pl.col("rule").is_in(_HELD)
-    rest = rest.with_columns(
-        kind=pl.when(waived).then(pl.lit("waive")).otherwise(pl.lit("sale")),
-        state=pl.when(waived).then(pl.lit("confirmed")).when(held).then(pl.lit("held")).otherwise(pl.lit("priced")),
-        reason=pl.when(held).then(_reason(rules)),
-    )
-    paid = jobs.drop("rule", "amount_cents").join(used, on="job_id")
-    return pl.concat([paid.select(_LINE), _numbered(rest, numbers).select(_LINE)])
 
 
-def _from_credits(
-    jobs: pl.DataFrame, pool: pl.DataFrame, numbers: pl.DataFrame, rules: SiteRules
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The credit lines, and for each job left_cents (`credits.Payment`) and whether it is `crowded`.
+def _from_credits(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The credit lines by place, and for each job left_cents (`credits.Payment`) and whether it is `crowded`.
 
     Where no money may follow, a job that is covered in part uses no credits, whatever the site's policy. A crowded job
     would need more lines than there are references for, and uses none.
     """
-    queue = jobs.select("job_id", "email_key", "printed_at", "charged", cost_cents="amount")
-    with_money = payment(queue.filter("charged"), pool, rules.partial_credits)
-    without = payment(queue.filter(~pl.col("charged")), pool, "ignore")
-    lines = pl.concat([with_money.lines, without.lines]).select(
-        "job_id", "credit_id", amount_cents="used_cents", kind=pl.lit("credit"), state=pl.lit("priced"),
-        rule=pl.lit("credits"), reason=pl.lit(None, pl.String),
+    queue = jobs.lazy().filter(pl.col("rule").is_null())
+    queue = queue.select("email_key", "printed_at", "charged", job_id="place", cost_cents="amount").collect()
+    in_part = queue["charged"] & (rules.partial_credits == "use")
+    some = payment(queue.filter(in_part), pool, "use")
+    whole = payment(queue.filter(~in_part), pool, "ignore")
+    lines = pl.concat([some.lines, whole.lines]).rename({"job_id": "place", "used_cents": "amount_cents"})
+    new, row = pl.col("place").ne_missing(pl.col("place").shift()), pl.int_range(pl.len(), dtype=pl.Int64)
+    lines = lines.select(
+        "place", "amount_cents", "credit_id", kind=pl.lit("credit"), state=pl.lit("priced"), rule=pl.lit("credits"),
+        reason=pl.lit(None, pl.String),
+        seq=jobs["credits"].gather(lines["place"]) + row - pl.when(new).then(row).forward_fill(),
     )  # fmt: skip
-    lines = _numbered(lines, numbers)
-    crowded = lines.group_by("job_id").agg(crowded=pl.col("seq").max() >= _MOST_LINES)
-    left = pl.concat([with_money.left, without.left]).join(crowded, on="job_id", how="left")
-    return lines.join(crowded.filter("crowded"), on="job_id", how="anti"), left
-
-
-def _numbered(lines: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
-    """The lines with their sequence: from 0 or the next free number, in row order per job and kind."""
-    place = pl.int_range(pl.len(), dtype=pl.Int64).over("job_id", "kind")
-    return lines.join(numbers, on=["job_id", "kind"], how="left", maintain_order="left").with_columns(
-        seq=pl.col("number").fill_null(0) + place
-    )
-
-
-def _reason(rules: SiteRules) -> pl.Expr:
-    """Why a line is held, in words: the text of its rule, filled in."""
-    shown = {
-        "cost": pl.col("cost").cast(pl.String).str.strip_chars_end("0").str.strip_chars_end("."),
-        "max_charge": pl.lit(rules.max_charge),
-        "left_cents": pl.col("left_cents").fill_null(0),
-    }
-    texts: list[pl.Expr] = []
-    for rule in _HELD:
-        names = re.findall(r"{(\w+)}", RULES[rule])
-        filled = pl.format(re.sub(r"{\w+}", "{}", RULES[rule]), *(shown.get(name, pl.col(name)) for name in names))
-        texts.append(pl.when(pl.col("rule") == rule).then(filled))
-    return pl.coalesce(texts)
+    crowded = lines.filter(pl.col("seq") >= _MOST_LINES).select(pl.col("place").unique(), crowded=True)
+    left = pl.concat([some.left, whole.left]).rename({"job_id": "place"}).join(crowded, on="place", how="left")
+    return lines.join(crowded, on="place", how="anti", maintain_order="left"), left

@@ -93,16 +93,22 @@ def payment(jobs: pl.DataFrame, grants: pl.DataFrame, policy: Policy) -> Payment
     is left gets nothing (`ignore`; a later, cheaper job may still be paid) or all that is left (`use`).
 
     Args:
-        jobs: job_id (unique), email_key, printed_at, cost_cents.
+        jobs: job_id (unique; any type with an order), email_key, printed_at, cost_cents.
         grants: credit_id (unique), email_key, remaining_cents, valid_from, expires_at.
         policy: what to do with a job that is covered only in part.
     """
-    people = jobs.select(pl.col("email_key").unique().sort()).with_row_index("person")
-    stock = grants.filter(pl.col("remaining_cents") > 0).join(people, on="email_key")
-    queue = _epochs(jobs.join(people, on="email_key").sort("person", "printed_at", "job_id"), stock)
-    lines, left = [_NO_LINES], [_NO_LEFT]
+    stock = grants.filter(pl.col("remaining_cents") > 0)
+    people = stock.select(pl.col("email_key").unique().sort()).with_row_index("person")
+    stock = stock.join(people, on="email_key")
+    queue = jobs.join(people, on="email_key", how="left").select("job_id", "person", "printed_at", "cost_cents")
+    poor = queue.filter(pl.col("person").is_null()).select("job_id", left_cents=pl.lit(0, pl.Int64))
+    queue = (
+        queue.filter(pl.col("person").is_not_null()).sort("printed_at", "job_id").sort("person", maintain_order=True)
+    )
+    queue = _epochs(queue, stock)
+    lines, left = [_no_lines(jobs)], [poor]
     # Within an epoch nothing becomes valid or expires; the first epoch of every person is paid at once, and so on.
-    for turn in queue.sort("epoch", "place").partition_by("epoch", maintain_order=True):
+    for turn in queue.sort("epoch", maintain_order=True).partition_by("epoch", maintain_order=True):
         since = turn.group_by("person").agg(pl.col("printed_at").first())
         pool = stock.join(since, on="person").filter(valid_at(pl.col("printed_at")))
         totals = pool.group_by("person").agg(total=pl.col("remaining_cents").sum())
@@ -111,7 +117,7 @@ def payment(jobs: pl.DataFrame, grants: pl.DataFrame, policy: Policy) -> Payment
         )
         paid = _use(batch) if policy == "use" else _ignore(batch)
         used = _split(paid.filter(pl.col("used_cents") > 0), pool)
-        lines.append(used.select(_NO_LINES.columns))
+        lines.append(used.select(lines[0].columns))
         left.append(paid.select("job_id", left_cents=pl.col("total") - pl.col("end") + pl.col("used_cents")))
         spent = used.group_by("credit_id").agg(pl.col("used_cents").sum())
         stock = (
@@ -120,19 +126,12 @@ def payment(jobs: pl.DataFrame, grants: pl.DataFrame, policy: Policy) -> Payment
             .drop("used_cents")
             .filter(pl.col("remaining_cents") > 0)
         )
-    return Payment(pl.concat(lines).sort("place", "end").drop("place", "end"), pl.concat(left))
+    return Payment(pl.concat(lines).sort("place", maintain_order=True).drop("place"), pl.concat(left))
 
 
-_NO_LINES = pl.DataFrame(
-    schema={
-        "job_id": pl.String,
-        "credit_id": pl.Int64,
-        "used_cents": pl.Int64,
-        "place": pl.UInt32,
-        "end": pl.Int64,
-    }
-)
-_NO_LEFT = pl.DataFrame(schema={"job_id": pl.String, "left_cents": pl.Int64})
+def _no_lines(jobs: pl.DataFrame) -> pl.DataFrame:
+    cents = {"credit_id": pl.Int64, "used_cents": pl.Int64, "place": pl.UInt32}
+    return pl.DataFrame(schema={"job_id": jobs.schema["job_id"], **cents})
 
 
 def _of_site(rules: SiteRules) -> pl.Expr:
@@ -187,17 +186,23 @@ def _ignore(batch: pl.DataFrame) -> pl.DataFrame:
 
 
 def _split(paid: pl.DataFrame, pool: pl.DataFrame) -> pl.DataFrame:
-    """Lay the paid jobs of each person end to end over the grants in the order of use; each piece is a line."""
-    jobs = paid.select("person", "end", "job_id", "place").sort("person", "end")
+    """Lay the paid jobs end to end over the grants, person after person in the order of use; each piece is a line."""
+    jobs = paid.select("person", "job_id", "place", used="end", end=pl.col("used_cents").cum_sum())
+    ranges = jobs.group_by("person").agg(base=(pl.col("end") - pl.col("used")).first(), used=pl.col("used").max())
+    reach = pl.col("remaining_cents").cum_sum().over("person")
     grants = (
-        pool.sort("person", "expires_at", "credit_id", nulls_last=True)
-        .with_columns(end=pl.col("remaining_cents").cum_sum().over("person"))
-        .select("person", "end", "credit_id")
+        pool.join(ranges, on="person")
+        .sort("person", "expires_at", "credit_id", nulls_last=True)
+        .with_columns(end=pl.col("base") + pl.min_horizontal(reach, "used"))
+        .filter(reach - pl.col("remaining_cents") < pl.col("used"))  # beyond the last job nothing is used
+        .select("credit_id", "end")
     )
-    cuts = pl.concat([jobs.select("person", "end"), grants.select("person", "end")]).unique().sort("person", "end")
+    end = pl.col("end")
     return (
-        cuts.join_asof(jobs, on="end", by="person", strategy="forward", check_sortedness=False)
-        .filter(pl.col("job_id").is_not_null())  # beyond the last job nothing is used
-        .join_asof(grants, on="end", by="person", strategy="forward", check_sortedness=False)
-        .with_columns(used_cents=pl.col("end") - pl.col("end").shift().over("person").fill_null(0))
+        pl.concat([jobs.select("end"), grants.select("end")])
+        .sort("end")
+        .filter(end.ne_missing(end.shift()))
+        .join_asof(jobs.drop("person", "used"), on="end", strategy="forward", check_sortedness=False)
+        .join_asof(grants, on="end", strategy="forward", check_sortedness=False)
+        .with_columns(used_cents=end - end.shift().fill_null(0))
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -45,22 +46,36 @@ def references(frame: pl.DataFrame) -> pl.Series:
     Raises:
         polars.exceptions.InvalidOperationError: a value does not fit.
     """
-    sites = {name: site_code(name) for name in frame["site"].unique()}
+    # Few heads, paddings and tails are written out once, so that for a million lines only numbers are mapped.
+    sites = frame["site"].unique().to_list() or [""]
+    codes = [site_code(site) + letter for site in sites for letter in KIND_LETTERS.values()]
     parts = frame.select(
-        head=pl.col("site").replace_strict(sites, return_dtype=pl.String)
-        + pl.col("kind").replace_strict(KIND_LETTERS, return_dtype=pl.String),
-        job=pl.col("job_id").str.zfill(JOB_LENGTH),
-        seq=pl.col("seq").replace_strict(dict(enumerate(_DIGITS)), return_dtype=pl.String),
+        "job_id",
+        pl.col("seq").cast(pl.Int64),
+        code=_numbered("site", sites) * len(KIND_LETTERS) + _numbered("kind", KIND_LETTERS),
+        zeros=JOB_LENGTH - pl.col("job_id").str.len_chars().cast(pl.Int64),
     )
-    if parts["job"].str.len_chars().max() not in (None, JOB_LENGTH):
+    if parts.filter(pl.col("zeros") < 0).height:
         raise pl.exceptions.InvalidOperationError(f"a job id is longer than {JOB_LENGTH} characters")
-    body = parts.select(
-        text="PB-" + pl.col("head") + pl.col("job") + pl.col("seq"),
-        check=(_modulo("head") * 7 + _modulo("job") * 3 + _modulo("seq")) % len(_CHECK),
+    weights = [int(code, 36) * 7 for code in codes]
+    job = pl.col("job_id").str.to_integer(base=36, dtype=pl.Int64)
+    check = (_mapped("code", weights, pl.Int64) + job * 3 + pl.col("seq")) % len(_CHECK)
+    return (
+        parts.with_columns(check=check)
+        .select(
+            "job_id",
+            head=pl.col("code") * (JOB_LENGTH + 1) + pl.col("zeros"),
+            tail=pl.col("seq") * len(_CHECK) + pl.col("check"),
+        )
+        .select(
+            pl.concat_str(
+                _mapped("head", [f"PB-{code}{'0' * zeros}" for code in codes for zeros in range(JOB_LENGTH + 1)]),
+                "job_id",
+                _mapped("tail", [digit + check for digit in _DIGITS for check in _CHECK]),
+            ).alias("ref")
+        )
+        .to_series()
     )
-    return body.select(
-        ref=pl.col("text") + pl.col("check").replace_strict(dict(enumerate(_CHECK)), return_dtype=pl.String)
-    )["ref"]
 
 
 def reference(site: str, job_id: str, kind: str, seq: int) -> str:
@@ -79,5 +94,11 @@ def found_in(text: str | None) -> str | None:
     return ref if _CHECK[expected] == check else None
 
 
-def _modulo(column: str) -> pl.Expr:
-    return pl.col(column).str.to_integer(base=36, dtype=pl.Int64) % len(_CHECK)
+def _numbered(column: str, values: Iterable[str]) -> pl.Expr:
+    """The place of each value of a column among `values`."""
+    return pl.col(column).replace_strict({value: place for place, value in enumerate(values)}, return_dtype=pl.Int64)
+
+
+def _mapped(column: str, values: Sequence[object], dtype: type[pl.DataType] = pl.String) -> pl.Expr:
+    """The value at each place of a column."""
+    return pl.col(column).replace_strict(dict(enumerate(values)), return_dtype=dtype)

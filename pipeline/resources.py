@@ -32,7 +32,7 @@ from pipeline.warehouse import Warehouse
 LOCK_SECONDS = 600.0
 
 CONNECTIONS = 4
-"""Calls to one server at a time (`papercut-api.md` 7.2)."""
+"""Calls to Nexudus at a time; for PaperCut servers it is a setting."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,8 +78,9 @@ class Bridge:
             if site not in self._papercut:
                 papercut = self.settings.site(site).papercut
                 self._papercut[site] = PaperCutClient(
-                    papercut.url, secret(papercut.token_env), ca_file=papercut.ca_file, wait=self._wait
-                )
+                    papercut.url, secret(papercut.token_env), ca_file=papercut.ca_file,
+                    connections=papercut.connections, wait=self._wait,
+                )  # fmt: skip
             return self._papercut[site]
 
     def jobs(self, site: str) -> JobSource:
@@ -107,9 +108,9 @@ class Bridge:
         self.warehouse.close()
 
 
-def in_parallel(call: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def in_parallel(call: Callable[[T], R], items: Iterable[T], connections: int = CONNECTIONS) -> list[R]:
     """The result of a call for each item, in their order, over several connections."""
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with ThreadPoolExecutor(connections) as pool:
         return list(pool.map(call, items))
 
 

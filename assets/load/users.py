@@ -27,8 +27,8 @@ from pipeline.domain.users import password
 from pipeline.errors import BridgeError, ConfigError, RejectedError, TransientError, UnknownOutcomeError, UnsafeError
 from pipeline.resources import Bridge, in_parallel
 
-CHUNK = 200
-"""Users between two commits."""
+CHUNK = 400
+"""Users between two commits: a second or two of work."""
 
 FRESH = timedelta(minutes=30)
 """A plan rests on an observation; an older one is not applied."""
@@ -184,7 +184,7 @@ def _apply(sync: Sync, rows: pl.DataFrame, apply: Callable[[Sync, Row], Done]) -
     for start in range(0, rows.height, CHUNK):
         chunk = rows.slice(start, CHUNK).to_dicts()
         _prepare(sync, chunk)
-        done = in_parallel(partial(_tried, sync, apply), chunk)
+        done = in_parallel(partial(_tried, sync, apply), chunk, sync.settings.papercut.connections)
         now = sync.bridge.clock()
         added = [
             {

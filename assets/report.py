@@ -71,7 +71,8 @@ def _report(bridge: Bridge, sites: Sequence[str], month: str, folder: Path, scop
     stem = f"print-charges-{folder.name}-{month}"
     with _replacing(folder) as made:
         for name, sheet in sheets.items():
-            (made / f"{name}.csv").write_bytes(report.to_csv(sheet))
+            with (made / f"{name}.csv").open("wb") as file:
+                report.write_csv(sheet, file)
         write_workbook(made / f"{stem}.xlsx", sheets, title)
         (made / f"{stem}.html").write_bytes(page(sheets, before, title))
     files = sorted(folder.iterdir())

@@ -11,14 +11,18 @@ sheet is the time on the wall of the site, without a zone, because the cell of a
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import BinaryIO
 
 import polars as pl
 
 from pipeline.domain.charges import counts, live
 from pipeline.domain.reconcile import day_bounds, whole_cents
 from pipeline.domain.rules import SiteRules
+
+_ROWS = 100_000  # of a sheet, made text at a time
 
 _MEANS = ("credits", "money", "waived", "held")
 
@@ -153,8 +157,18 @@ def to_csv(frame: pl.DataFrame) -> bytes:
     UTF-8 with a byte order mark: without it Excel reads names in other scripts as rubbish; other readers skip it
     (Python: `utf-8-sig`).
     """
-    shown = _with_amounts(safe_cells(frame))
-    return shown.write_csv(include_bom=True, line_terminator="\r\n", datetime_format="%Y-%m-%d %H:%M").encode()
+    text = io.BytesIO()
+    write_csv(frame, text)
+    return text.getvalue()
+
+
+def write_csv(frame: pl.DataFrame, file: BinaryIO) -> None:
+    """Write what `to_csv` gives, some rows at a time: the texts of a long sheet never stand in memory all at once."""
+    for start in range(0, max(frame.height, 1), _ROWS):
+        with_amounts(safe_cells(frame.slice(start, _ROWS))).write_csv(
+            file, include_bom=not start, include_header=not start, line_terminator="\r\n",
+            datetime_format="%Y-%m-%d %H:%M",
+        )  # fmt: skip
 
 
 # --- the sheets -------------------------------------------------------------------------------------------------------
@@ -188,8 +202,14 @@ def _of_month(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The jobs printed in a month, and their ledger lines."""
     start, end = month_bounds(month, rules.timezone)
-    printed = jobs.filter((pl.col("printed_at") >= start) & (pl.col("printed_at") < end), site=rules.name)
-    return printed, ledger.filter(site=rules.name).join(printed.select("job_id"), on="job_id", how="semi")
+    of_site = pl.col("site") == rules.name
+    printed = _only(jobs, of_site & (pl.col("printed_at") >= start) & (pl.col("printed_at") < end))
+    return printed, _only(ledger, of_site & pl.col("job_id").is_in(printed["job_id"].implode()))
+
+
+def _only(frame: pl.DataFrame, wanted: pl.Expr) -> pl.DataFrame:
+    """The rows that are wanted; the frame itself, not a copy of a whole month, where all of them are."""
+    return frame if frame.select(wanted.all()).item() else frame.filter(wanted)
 
 
 def _charged(jobs: pl.DataFrame, lines: pl.DataFrame, people: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
@@ -199,27 +219,35 @@ def _charged(jobs: pl.DataFrame, lines: pl.DataFrame, people: pl.DataFrame, rule
         pl.when(held).then(pl.lit("held"))
         .otherwise(pl.col("kind").replace_strict({"sale": "money", "credit": "credits", "waive": "waived"}))
     )  # fmt: skip
-    paid = (
-        live(lines)
-        .with_columns(means=means)
-        .sort("ref")
-        .group_by("job_id")
-        .agg(
-            pl.col("coworker_id").last(),
-            *(pl.col("amount_cents").filter(means=name).sum().alias(f"{name}_cents") for name in _MEANS),
-            rule=pl.col("rule").unique(maintain_order=True).str.join(", "),
-        )
-    )
     cents = [f"{name}_cents" for name in _MEANS]
+    # Only what is summed up: a month of ledger lines is as large as a month of jobs.
+    paid = live(lines.select("ref", "job_id", "kind", "state", "undoes", "coworker_id", "amount_cents", "rule")).select(
+        "job_id",
+        "coworker_id",
+        "rule",
+        *(pl.when(means == name).then("amount_cents").otherwise(0).alias(f"{name}_cents") for name in _MEANS),
+        ref=pl.when(pl.col("job_id").is_duplicated()).then("ref"),
+    )
+    several = paid.filter(pl.col("ref").is_not_null()).sort("ref")
+    summed = several.group_by("job_id").agg(
+        pl.col("coworker_id").last(),
+        pl.col("rule").unique(maintain_order=True).str.join(", "),
+        pl.col(cents).sum(),
+    )
+    paid = pl.concat([paid.filter(pl.col("ref").is_null()).drop("ref"), summed])
     return (
-        jobs.with_columns(papercut_cents=whole_cents(rules), chargeable=counts())
-        .join(paid, on="job_id", how="left")
-        .join(people, on="coworker_id", how="left")
+        jobs.lazy()
+        .drop("revision", "first_seen_at")
+        .sort("printed_at", pl.col("job_id").str.zfill(11))
+        .with_columns(papercut_cents=whole_cents(rules), chargeable=counts())
+        .join(paid.lazy(), on="job_id", how="left", maintain_order="left")
+        .join(people.lazy(), on="coworker_id", how="left", maintain_order="left")
         .with_columns(pl.col(cents).fill_null(0), charged=pl.col("rule").is_not_null())
         .with_columns(
             not_charged_cents=pl.when(~pl.col("charged")).then("papercut_cents").otherwise(0),
         )
-        .sort("printed_at", pl.col("job_id").str.zfill(11))
+        .drop("site", "cost", "shared_account")
+        .collect()
     )
 
 
@@ -359,8 +387,8 @@ def _placed(sheet: pl.DataFrame, rules: SiteRules, currency: str | None) -> pl.D
     return sheet.select(pl.lit(rules.name).alias("site"), pl.lit(currency, pl.String).alias("currency"), pl.all())
 
 
-def _with_amounts(sheet: pl.DataFrame) -> pl.DataFrame:
-    """After each column in cents, the same in major units as text: 1205 -> 12.05."""
+def with_amounts(sheet: pl.DataFrame) -> pl.DataFrame:
+    """The sheet with, after each column in cents, the same in major units as text: 1205 -> 12.05."""
     shown: list[pl.Expr] = []
     for name in sheet.columns:
         shown.append(pl.col(name))

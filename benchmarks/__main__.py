@@ -1,55 +1,58 @@
-"""`python -m benchmarks`: every measure, one table on the screen and in docs/benchmarks.md."""
+"""`python -m benchmarks [--small] [name ...]`: every measure, one table on the screen and in docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import argparse
-import platform
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import measures
-from benchmarks.measures import Row
+from benchmarks import latency, measures, volumes
+from benchmarks.table import Row, page, show
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
-HEAD = """# Benchmarks
 
-Written by `make bench`; every ratio is from one run, the bridge and its peer in turn on the same sandbox. Medians of
-{rounds} rounds on {cores} ({python}).
-
-| measure | figure | goal | detail |
-|---|---|---|---|
-"""
+def plan(*, small: bool) -> dict[str, Callable[[], list[Row]]]:
+    """The measures by name; small ones are for trying them out."""
+    rounds = 2 if small else 5
+    share = 20 if small else 1
+    sites = 2 if small else 10
+    return {
+        "pricing": lambda: volumes.pricing(1_000_000 // share, rounds),
+        "report": lambda: volumes.report(1_000_000 // share, rounds),
+        "extraction": lambda: measures.extraction(10_000 // share, rounds),
+        "transfer": lambda: measures.transfer(10_000 // share, rounds),
+        "charging": lambda: measures.charging(10_000 // share, rounds),
+        "quiet": lambda: measures.quiet(10_000 // share, sites, rounds, budget=10 if small else 120),
+        "latency": lambda: latency.latency(5 if small else 50, small=small),
+    }
 
 
 def main() -> None:
-    """Run the measures; `--small` is for trying them out."""
+    """Run the measures that are named, or all; only a run of all of them at full size writes the page."""
+    measured = plan(small=False)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="a tenth of the sizes, one round")
-    small: bool = parser.parse_args().small
-    rounds, share = (1, 10) if small else (5, 1)
-    console = Console()
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(measured))
+    parser.add_argument("--small", action="store_true", help="a twentieth of the sizes, two rounds, no page")
+    asked = parser.parse_args()
+    small: bool = asked.small
+    if unknown := set(asked.names) - set(measured):
+        parser.error(f"no measure is called {', '.join(sorted(unknown))}; there are {', '.join(measured)}")
+    console, load = Console(), os.getloadavg()[0]
+    if load > 1:
+        console.print(f"The load of this machine is {load:.1f}: something else is at work, and figures will be off.")
     rows: list[Row] = []
-    plan: list[tuple[str, Callable[[], list[Row]]]] = [
-        ("pricing", lambda: measures.pricing(1_000_000 // share, rounds)),
-        ("extraction", lambda: measures.extraction(10_000 // share, rounds)),
-        ("quiet", lambda: measures.quiet(10_000 // share, 10 if not small else 2, rounds)),
-        ("transfer", lambda: measures.transfer(600 // share, rounds)),
-        ("charging", lambda: measures.charging(2_000 // share, rounds)),
-    ]
-    for name, measure in plan:
-        console.print(f"{name} ...")
-        rows += measure()
-    table = Table("measure", "figure", "goal", "detail")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    if not small:
-        head = HEAD.format(rounds=rounds, cores=platform.machine(), python=f"Python {platform.python_version()}")
-        PAGE.write_text(head + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n", "utf-8")
+    for name, measure in plan(small=small).items():
+        if not asked.names or name in asked.names:
+            console.print(f"{name} ...")
+            rows += measure()
+    show(rows, console)
+    if not small and not asked.names:
+        PAGE.write_text(page(rows, 5, load), "utf-8")
+        console.print(f"written: {PAGE}")
 
 
 if __name__ == "__main__":

@@ -1,168 +1,126 @@
-"""The measures: each prepares a world, times the bridge and its peer in turn, and gives one row of the table.
+"""The measures on a served sandbox: each prepares a world, times the bridge and its peer in turn, and gives rows.
 
 What belongs here: what is timed, how often, and against what. What does not: the peers, or how the table looks.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
-import httpx
 
 from benchmarks import peers
-from pipeline import automation
-from pipeline.definitions import build_defs
-from pipeline.resources import Bridge
-from pipeline.sandbox.app import start
-from pipeline.sandbox.world import make_world, settings_for
-from pipeline.settings import load_settings, prepared_home
+from benchmarks.table import Row
+from benchmarks.worlds import Site, running, timed
+from pipeline.resources import CONNECTIONS
 
-CLOCK = "2026-10-05T08:00:00+00:00"
 SYNC_STEPS = 12
+DLT_FOLDER = Path(__file__).parent.parent / ".venv" / "dlt"
+SCRIPT_USERS = 200  # that the slow script makes: enough for a rate
 
 
-class Row(NamedTuple):
-    """One line of the table."""
-
-    measure: str
-    figure: str
-    goal: str
-    detail: str
-
-
-class Site:
-    """A sandbox with a world, and the bridge on it."""
-
-    def __init__(self, world: dict[str, Any], ready: dict[str, Any]) -> None:
-        self.world = world
-        self.ready = ready
-        self.settings = load_settings()
-        self.bridge = Bridge(self.settings, prepared_home())
-        self.defs = build_defs(self.settings, bridge=self.bridge)
-        self.instance = automation.storage()
-        self.control = httpx.Client(base_url=ready["control_url"] + "/", timeout=120, trust_env=False)
-
-    def run(self, site: str) -> automation.Outcome:
-        """A sync run, which must succeed."""
-        outcome = automation.run_job(self.defs, "sync_site", site, instance=self.instance)
-        assert outcome.ok, outcome.failures
-        return outcome
-
-    def calls(self) -> dict[str, Any]:
-        """The calls since the last look."""
-        counted = self.control.get("state").json()["calls"]
-        self.control.delete("calls")
-        return counted
-
-
-@contextmanager
-def running(customers: int, sites: tuple[str, ...], **switches: Any) -> Generator[Site, None, None]:
-    """A world of a size, served, with a bridge configured for it."""
-    world = make_world(customers, sites, clock=CLOCK)
-    world["switches"] |= {"token_seconds": 10_000_000, **switches}
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="printbridge-bench-") as path:
-        folder = Path(path)
-        with start(world, folder / "sandbox") as ready:
-            text, environment = settings_for(world, ready)
-            (folder / "bridge.toml").write_text(text, "utf-8")
-            os.environ.update(environment)
-            os.environ["PRINTBRIDGE_CONFIG"] = str(folder / "bridge.toml")
-            os.environ["PRINTBRIDGE_HOME"] = str(folder / "data")
-            site = Site(world, ready)
-            try:
-                yield site
-            finally:
-                site.bridge.close()
-                site.control.close()
-                os.environ.clear()
-                os.environ.update(before)
-
-
-def timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds of a call in this process."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    call()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def paired(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> tuple[list[float], list[float]]:
-    """Wall seconds of both, in turn, so that a machine that drifts slows both."""
-    mine: list[float] = []
-    other: list[float] = []
-    for _ in range(rounds):
-        mine.append(timed(ours)[0])
-        other.append(timed(peer)[0])
-    return mine, other
-
-
-def quiet(customers: int, sites: int, rounds: int) -> list[Row]:
-    """Ticks and runs that find nothing to do."""
+def quiet(customers: int, sites: int, rounds: int, budget: float) -> list[Row]:
+    """Ticks and runs that find nothing to do; `budget` is how many seconds of no-change runs growth is seen over."""
     names = tuple(f"site{number}" for number in range(sites))
-    rows: list[Row] = []
     with running(customers, names) as site:
-        for name in names:
-            site.run(name)
-        for name in names:
-            site.run(name)
-        site.calls()
-        look = next(each for each in site.defs.schedules or [] if getattr(each, "name", "") == "look_and_sync")
-        context = dg.build_schedule_context(instance=site.instance)
-        look(context)
-        site.calls()
-        cpu = statistics.median(timed(lambda: look(context))[1] for _ in range(rounds))
-        counted = site.calls()
-        nexudus = sum(counted["nexudus"].values()) / rounds
-        queries = sum(sum(each.values()) for each in counted["sites"].values()) / rounds / sites
-        asked = isinstance(look(context), dg.SkipReason)
-        rows.append(
-            Row(
-                f"no-change tick, {sites} sites, {customers} customers",
-                f"{nexudus:.0f} Nexudus requests, {queries:.1f} queries and {cpu / sites:.3f} CPU s per site",
-                "<= 4 requests, <= 1 query, < 0.05 CPU s, no run",
-                "no run asked for" if asked else "a run was asked for",
-            )
+        for _ in range(2):
+            for name in names:
+                site.run(name)
+        return [*_ticks(site, customers, rounds), *_runs(site, names[0], customers, rounds), _growth(site, budget)]
+
+
+def _ticks(site: Site, customers: int, rounds: int) -> list[Row]:
+    look = next(each for each in site.defs.schedules or [] if getattr(each, "name", "") == "look_and_sync")
+    context = dg.build_schedule_context(instance=site.instance)
+    look(context)
+    sites = len(site.names)
+    users = sum(len(_users(site, name)) for name in site.names)
+    site.calls()
+    stored = site.stored()[1]
+    cpu = statistics.median(timed(lambda: look(context))[1] for _ in range(rounds)) / sites
+    grown = site.stored()[1] - stored
+    counted = site.calls()
+    nexudus = sum(counted["nexudus"].values()) / rounds
+    queries = sum(sum(each.values()) for each in counted["sites"].values()) / rounds / sites
+    skipped = isinstance(look(context), dg.SkipReason)
+    return [
+        Row(
+            f"no-change tick, {sites} sites, {customers:,} customers, {users:,} users",
+            "no run; <= 4 Nexudus requests in all; <= 1 query, < 0.05 CPU s per site; Dagster's storage does not grow",
+            f"{'no run' if skipped else 'a run'}; {nexudus:.0f} requests; {queries:.1f} queries, {cpu:.3f} CPU s per"
+            f" site; {grown} bytes",
+            skipped and nexudus <= 4 and queries <= 1 and cpu < 0.05 and grown == 0,
+            "the evaluation of the schedule in a warm process; the daemon's own record of a tick is not in it",
+            "the look reads what it remembers from the warehouse and asks the servers; that is all it does",
         )
-        site.calls()
-        size = site.bridge.home.warehouse.stat().st_size
-        mine = [timed(lambda: site.run(names[0]))[1] for _ in range(rounds)]
-        counted = site.calls()
-        writes = [call for call in counted["sites"][names[0]] if call != "database"]
-        empty = [timed(lambda: peers.empty_run(site.instance, SYNC_STEPS))[1] for _ in range(rounds)]
-        ratio = statistics.median(mine) / statistics.median(empty)
-        rows.append(
-            Row(
-                "no-change run: CPU / an empty Dagster run of as many steps",
-                f"{ratio:.2f}",
-                "<= 1.3",
-                f"{statistics.median(mine):.2f} s against {statistics.median(empty):.2f} s",
-            )
-        )
-        rows.append(
-            Row(
-                "no-change run: calls",
-                f"Nexudus {sum(counted['nexudus'].values()) / rounds:.0f}, PaperCut database"
-                f" {counted['sites'][names[0]].get('database', 0) / rounds:.0f}, XML-RPC {len(writes)}",
-                "<= 5 queries, 0 XML-RPC",
-                "per run",
-            )
-        )
-        grown = site.bridge.home.warehouse.stat().st_size - size
-        rows.append(Row(f"warehouse growth in {rounds} no-change runs", f"{grown} bytes", "none", ""))
-    return rows
+    ]
+
+
+def _users(site: Site, name: str) -> list[dict[str, Any]]:
+    return [user for user in site.state()["sites"][name]["users"] if user["notes"].startswith("printbridge:")]
+
+
+def _runs(site: Site, name: str, customers: int, rounds: int) -> list[Row]:
+    mine: list[float] = []
+    empty: list[float] = []
+    site.run(name)
+    for _ in range(rounds):
+        mine.append(timed(lambda: site.run(name))[1])
+        empty.append(timed(lambda: peers.empty_run(site.instance, SYNC_STEPS))[1])
+    site.later(4000)  # a complete read is due again, and once made it serves every site
+    site.calls()
+    steps = site.steps(site.run(name))
+    counted = site.calls()
+    papercut = counted["sites"][name]
+    queries, calls = papercut.get("database", 0), sum(n for call, n in papercut.items() if call != "database")
+    writes = sum(n for call, n in counted["nexudus"].items() if not call.startswith("GET") and "token" not in call)
+    granted = len(site.state()["nexudus"]["coworkerextraservices"])
+    pages = -(-customers // 1000) + -(-granted // 1000)
+    reads = sum(n for call, n in counted["nexudus"].items() if call.startswith("GET"))
+    ratio = statistics.median(mine) / statistics.median(empty)
+    slowest = ", ".join(f"{step} {took:.2f} s" for step, took in sorted(steps.items(), key=lambda s: -s[1])[:4])
+    return [
+        Row(
+            "no-change run with a complete read: calls",
+            f"Nexudus {pages} pages; PaperCut <= 5 queries, 0 XML-RPC calls; 0 writes",
+            f"Nexudus {reads} reads ({shown(counted['nexudus'])}); {queries} queries, {calls} XML-RPC calls;"
+            f" {writes} writes",
+            reads <= pages and queries <= 5 and calls == 0 and writes == 0,
+            "counted by the servers; the way without a database is held by tests/test_slice.py, not here",
+            "reads beyond the pages of both lists are look-ups that the run makes besides them",
+        ),
+        Row(
+            "no-change run: CPU seconds / an empty Dagster run with as many steps",
+            "<= 1.3",
+            f"{ratio:.2f}",
+            ratio <= 1.3,
+            f"{statistics.median(mine):.2f} s against {statistics.median(empty):.2f} s, both in this process, in turn",
+            f"wall time of the slowest steps of a run with a complete read: {slowest}",
+        ),
+    ]
+
+
+def _growth(site: Site, budget: float) -> Row:
+    name, runs, started = site.names[0], 0, time.monotonic()
+    site.run(name)
+    before = site.stored()
+    while runs < 1000 and time.monotonic() - started < budget:
+        site.run(name)
+        runs += 1
+    warehouse, dagster = (after - first for after, first in zip(site.stored(), before, strict=True))
+    return Row(
+        "database growth after 1,000 no-change runs",
+        "none",
+        f"{warehouse * 1000 // runs:,} bytes",
+        warehouse == 0,
+        f"the warehouse after {runs} runs, drawn out to 1,000; Dagster's own records of the runs, {dagster // runs:,}"
+        " bytes each, are removed by housekeeping after keep_runs_days",
+        f"{warehouse:,} bytes in {runs} runs: free blocks of the file that DuckDB has not used again yet",
+    )
 
 
 def transfer(users: int, rounds: int) -> list[Row]:
@@ -170,49 +128,90 @@ def transfer(users: int, rounds: int) -> list[Row]:
     ours: list[float] = []
     bare: list[float] = []
     script: list[float] = []
+    profile = ""
     for turn in range(rounds):
-        with running(users * 2, ("site0",), latency_ms=10) as site:
-            seconds = timed(lambda: site.run("site0"))[0]
-            made = site.calls()["sites"]["site0"].get("api.addNewInternalUser", 1)
-            ours.append(made / seconds)
+        with running(int(users / 0.57), ("site0",), latency_ms=10) as site:
+            seconds = site.steps(site.run("site0"))["papercut_user_sync"]
+            counted = site.calls()["sites"]["site0"]
+            made = counted["api.addNewInternalUser"]
+            reads, adjusts = counted.get("api.getUserProperties", 0), counted.get("api.adjustUserAccountBalance", 0)
+            connections = site.settings.site("site0").papercut.connections
             papercut = site.ready["sites"]["site0"]
-            names = [f"bench{turn}_{number}" for number in range(made)]
-            few = [f"slow{turn}_{number}" for number in range(max(made // 8, 5))]
-            arguments = papercut["papercut_url"], papercut["token"]
-            bare.append(made / timed(partial(peers.bare_users, *arguments, names))[0])
-            script.append(len(few) / timed(partial(peers.script_users, *arguments, few))[0])
-    best = statistics.median(ours)
+
+            def of(prefix: str, number: int) -> list[list[peers.Call]]:
+                return [
+                    peers.calls_of(
+                        papercut["token"],  # noqa: B023 - used within this turn
+                        f"{prefix}{n}",
+                        reads=n < number * reads // made,  # noqa: B023
+                        adjusts=n < number * adjusts // made,  # noqa: B023
+                    )
+                    for n in range(number)
+                ]
+
+            few = min(made, SCRIPT_USERS)
+            url = papercut["papercut_url"]
+            ours.append(made / seconds)
+            bare.append(made / timed(partial(peers.bare_users, url, of(f"bench{turn}_", made), connections))[0])
+            script.append(few / timed(partial(peers.script_users, url, of(f"slow{turn}_", few)))[0])
+            profile = f"{sum(counted.values()) / made:.2f} calls per user over {connections} connections"
+    mine = statistics.median(ours)
+    of_bare = statistics.median(each / other for each, other in zip(ours, bare, strict=True))
+    of_script = statistics.median(each / other for each, other in zip(ours, script, strict=True))
+    timing = f"the step papercut_user_sync by Dagster's clock, from the plan to the last stored answer; {profile}"
     return [
         Row(
-            "first transfer, users per second / bare keep-alive client",
-            f"{best / statistics.median(bare):.2f}",
+            f"first transfer of {made:,} users at 10 ms: users per second / a bare keep-alive client",
             ">= 0.9",
-            f"{best:.0f} against {statistics.median(bare):.0f} per second; the whole run, reading included",
+            f"{of_bare:.2f}",
+            of_bare >= 0.9,
+            f"{mine:.0f} against {statistics.median(bare):.0f} per second; {timing}; the client makes the same calls",
+            "the names, PINs and outcomes that are stored before and after every 400 users, while no call is made",
         ),
         Row(
-            "first transfer / sequential xmlrpc.client script",
-            f"{best / statistics.median(script):.1f}",
+            f"first transfer of {made:,} users / a sequential xmlrpc.client script",
             ">= 5",
-            f"{best:.0f} against {statistics.median(script):.0f} per second",
+            f"{of_script:.1f}",
+            of_script >= 5,
+            f"{mine:.0f} against {statistics.median(script):.0f} per second; the script makes {few} users with the"
+            " same calls",
+            f"{profile}: the sandbox, which shares these cores, answers no more calls per second"
+            f" ({statistics.median(bare) / statistics.median(script):.1f} times the script for the bare client)",
         ),
     ]
 
 
 def extraction(customers: int, rounds: int) -> list[Row]:
-    """Customers read at 50 ms latency, against a script with the default page size."""
+    """Customers read at 50 ms latency into DuckDB, against dlt."""
+    figure = "customers extracted per second at 50 ms / dlt's REST source into DuckDB"
     with running(customers, ("site0",), latency_ms=50) as site:
-        nexudus = site.ready["nexudus_url"], site.ready["nexudus_email"], site.ready["nexudus_password"]
-        site.bridge.nexudus.count("coworkers")
-        mine, other = paired(
-            lambda: site.bridge.nexudus.records("coworkers"), lambda: peers.script_customers(*nexudus), rounds
-        )
+        site.run("site0")
+        python = peers.dlt_python(DLT_FOLDER)
+        mine: list[float] = []
+        other: list[float] = []
+        for _ in range(rounds):
+            site.later(4000)  # a complete read is due
+            mine.append(site.steps(site.run("site0"))["nexudus_customers"])
+            if python:
+                seconds, rows = peers.dlt_customers(python, site.nexudus, 2)
+                assert rows == customers, f"dlt read {rows} of {customers}"
+                other.append(seconds[-1])  # the first load also imports
+        listed = timed(lambda: site.bridge.nexudus.records("coworkers"))[0]
     rate = customers / statistics.median(mine)
+    if not other:
+        return [Row(figure, ">= 4", f"{rate:,.0f} per second", None, "dlt is not installed and could not be")]
+    ratio = statistics.median(other) / statistics.median(mine)
     return [
         Row(
-            "customers read per second / a script with pages of 25",
-            f"{statistics.median(other) / statistics.median(mine):.1f}",
-            ">= 4 against dlt's REST source, which is not measured here",
-            f"{rate:.0f} per second, {customers} customers",
+            figure,
+            ">= 4",
+            f"{ratio:.1f}",
+            ratio >= 4,
+            f"{rate:,.0f} against {customers / statistics.median(other):,.0f} per second, {customers:,} customers: the"
+            f" step nexudus_customers of a complete read by Dagster's clock, against a pipeline run of"
+            f" {peers.DLT[0]} (its second, when everything is imported), both with pages of 1,000 and {peers.DLT[1]}",
+            f"{listed:.2f} of {statistics.median(mine):.2f} s are the list itself; the rest is digests, contract and"
+            " storing",
         )
     ]
 
@@ -224,63 +223,49 @@ def charging(jobs: int, rounds: int) -> list[Row]:
     for _ in range(rounds):
         with running(300, ("site0",), latency_ms=10) as site:
             site.run("site0")
-            payer = _payer(site)
+            payer = payers(site)[0]
             printer = site.world["sites"]["site0"]["printers"][0]["name"]
-            prints = [
-                {"site": "site0", "username": payer, "printer": printer, "pages": 1, "color_pages": 0, "cost": 5}
-                for _ in range(jobs)
-            ]
-            site.control.post("print", json=prints).raise_for_status()
-            site.control.post("clock", json={"advance_seconds": 7200}).raise_for_status()
+            one = {"site": "site0", "username": payer, "printer": printer, "pages": 1, "color_pages": 0, "cost": 5}
+            site.control.post("print", json=[one] * jobs).raise_for_status()
+            site.later(7200)
             site.calls()
-            seconds = timed(lambda: site.run("site0"))[0]
+            seconds = site.steps(site.run("site0"))["nexudus_print_charges"]
             sales = site.calls()["nexudus"].get("POST coworkerproducts", 0)
             settings = site.settings.site("site0")
             body = {
-                "CoworkerId": site.control.get("state").json()["nexudus"]["coworkers"][0]["Id"],
-                "BusinessId": settings.business_id, "ProductId": settings.charge_product_id, "Quantity": 5,
+                "CoworkerId": site.state()["nexudus"]["coworkers"][0]["Id"], "BusinessId": settings.business_id,
+                "ProductId": settings.charge_product_id, "Quantity": 5,
             }  # fmt: skip
-            nexudus = site.ready["nexudus_url"], site.ready["nexudus_email"], site.ready["nexudus_password"]
-            bare = timed(partial(peers.bare_sales, *nexudus, [body] * max(sales, 1)))[0]
+            bare = timed(partial(peers.bare_sales, *site.nexudus, [body] * sales, CONNECTIONS))[0]
             rates.append(sales / seconds)
-            ratios.append((sales / seconds) / (max(sales, 1) / bare))
+            ratios.append(bare / seconds)
+    ratio = statistics.median(ratios)
     return [
         Row(
-            "charges posted: rate / bare parallel POSTs without a ledger",
-            f"{statistics.median(ratios):.2f}",
+            f"{sales:,} charges posted: rate / bare parallel POSTs without a ledger",
             ">= 0.8",
-            f"{statistics.median(rates):.0f} per second, {jobs} jobs; the whole run, reading and users included",
+            f"{ratio:.2f}",
+            ratio >= 0.8,
+            f"{statistics.median(rates):.0f} per second: the step nexudus_print_charges by Dagster's clock, from the"
+            f" look-up before the first POST to the last stored answer; both over {CONNECTIONS} connections",
+            "the look-up before the first POST, and two openings of the warehouse for every 200 sales: intents are"
+            " stored before the first byte, answers after the last, while nothing is sent",
         )
     ]
 
 
-def _payer(site: Site) -> str:
-    """A user of ours who is charged money from the first job on."""
-    state = site.control.get("state").json()
-    payers = {
-        f"printbridge:site0:{each['Id']}"
+def payers(site: Site) -> list[str]:
+    """The users of ours at the first site who are charged money from the first job on."""
+    state, name = site.state(), site.names[0]
+    paying = {
+        f"printbridge:{name}:{each['Id']}"
         for each in state["nexudus"]["coworkers"]
         if each["PaperCutPayAsYouPrint"] and not each["PaperCutFreePrinting"]
     }
-    users = state["sites"]["site0"]["users"]
-    return next(user["username"] for user in users if user["notes"] in payers and user["balance"] <= 0)
+    users = state["sites"][name]["users"]
+    return [user["username"] for user in users if user["notes"] in paying and user["balance"] <= 0]
 
 
-def pricing(jobs: int, rounds: int) -> list[Row]:
-    """Jobs priced and allocated in a process of their own, for its peak of memory, against bare Polars."""
-    command = [sys.executable, "-m", "benchmarks.pricing", str(jobs), str(rounds)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return [
-        Row(
-            f"{jobs:,} jobs priced and allocated / the same scan, join and group-by in bare Polars",
-            f"{statistics.median(found['ours']) / statistics.median(found['bare']):.1f}",
-            "<= 3",
-            f"{statistics.median(found['ours']):.2f} s against {statistics.median(found['bare']):.2f} s,"
-            f" peak {found['peak_mb']:.0f} MB (goal 1,536)",
-        )
-    ]
-
-
-def peak_mb() -> float:
-    """The peak of this process's memory so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def shown(counted: dict[str, int]) -> str:
+    """Calls and how often, in words."""
+    return ", ".join(f"{call} {number}" for call, number in sorted(counted.items()))

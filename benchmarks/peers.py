@@ -6,75 +6,96 @@ site.
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 import xmlrpc.client
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import httpx
 import polars as pl
 
-CONNECTIONS = 4
+Call = tuple[str, tuple[Any, ...]]
+
+DLT = ("dlt[duckdb]==1.31.0", "duckdb==1.5.5")
+"""Exact, and never among the bridge's own libraries; DuckDB in the bridge's version."""
 
 
-def in_parallel(call: Callable[[Any], Any], items: Iterable[Any]) -> None:
+def in_parallel(call: Callable[[Any], Any], items: Iterable[Any], connections: int) -> None:
     """Make a call for each item over as many connections as the bridge uses."""
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with ThreadPoolExecutor(connections) as pool:
         list(pool.map(call, items))
 
 
-def bare_users(url: str, token: str, names: list[str]) -> None:
+def bare_users(url: str, users: list[list[Call]], connections: int) -> None:
     """A keep-alive client that makes the same calls per user as the bridge, and looks at no answer."""
-    with httpx.Client(trust_env=False, limits=httpx.Limits(max_connections=CONNECTIONS)) as client:
+    with httpx.Client(trust_env=False, limits=httpx.Limits(max_connections=connections)) as client:
 
-        def make(name: str) -> None:
-            for method, arguments in _calls(token, name):
+        def make(calls: list[Call]) -> None:
+            for method, arguments in calls:
                 client.post(url, content=xmlrpc.client.dumps(arguments, method).encode())
 
-        in_parallel(make, names)
+        in_parallel(make, users, connections)
 
 
-def script_users(url: str, token: str, names: list[str]) -> None:
+def script_users(url: str, users: list[list[Call]]) -> None:
     """One user after the other through the standard library, as in the vendor's examples."""
     with xmlrpc.client.ServerProxy(url) as server:
-        for name in names:
-            for method, arguments in _calls(token, name):
+        for calls in users:
+            for method, arguments in calls:
                 getattr(server, method)(*arguments)
 
 
-def _calls(token: str, name: str) -> list[tuple[str, tuple[Any, ...]]]:
-    notes = [["restricted", "TRUE"], ["notes", "bench"]]
-    return [
+def calls_of(token: str, name: str, *, reads: bool, adjusts: bool) -> list[Call]:
+    """What the bridge calls to make a user: only some have a balance to be read, and to be changed."""
+    calls: list[Call] = [
         ("api.addNewInternalUser", (token, name, "00012345", "Bench", f"{name}@example.com", "", "")),
-        ("api.setUserProperties", (token, name, notes)),
-        ("api.getUserProperties", (token, name, ["balance"])),
-        ("api.adjustUserAccountBalance", (token, name, 100.0, "bench")),
+        ("api.setUserProperties", (token, name, [["restricted", "TRUE"], ["notes", "bench"]])),
     ]
+    if reads:
+        calls.append(("api.getUserProperties", (token, name, ["balance"])))
+    if adjusts:
+        calls.append(("api.adjustUserAccountBalance", (token, name, 100.0, "bench")))
+    return calls
 
 
-def script_customers(url: str, email: str, password: str) -> int:
-    """Every customer, page after page at the default size of 25, as a first script does."""
-    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
-        form = {"grant_type": "password", "username": email, "password": password}
-        token = client.post("/api/token", data=form).json()["access_token"]
-        found, page = 0, 1
-        while True:
-            answer = client.get(
-                "/api/spaces/coworkers", params={"page": page}, headers={"Authorization": f"Bearer {token}"}
-            ).json()
-            found += len(answer["Records"])
-            if not answer["HasNextPage"]:
-                return found
-            page += 1
+def dlt_python(folder: Path) -> Path | None:
+    """A Python that has dlt, in an environment of its own beside the project's; None where it cannot be installed."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        commands = (
+            [sys.executable, "-m", "venv", str(folder)],
+            [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *DLT],
+        )
+        for command in commands:
+            if subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+                shutil.rmtree(folder, ignore_errors=True)
+                return None
+    return python
 
 
-def bare_sales(url: str, email: str, password: str, bodies: list[dict[str, Any]]) -> None:
+def dlt_customers(python: Path, nexudus: tuple[str, str, str], rounds: int) -> tuple[list[float], int]:
+    """The seconds that dlt's REST source takes for every customer, each time into a new DuckDB file, and the rows."""
+    script = Path(__file__).with_name("dlt_peer.py")
+    done = subprocess.run(
+        [str(python), str(script), *nexudus, str(rounds)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["seconds"], found["rows"]
+
+
+def bare_sales(url: str, email: str, password: str, bodies: list[dict[str, Any]], connections: int) -> None:
     """Parallel POSTs without a ledger."""
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         form = {"grant_type": "password", "username": email, "password": password}
         headers = {"Authorization": f"Bearer {client.post('/api/token', data=form).json()['access_token']}"}
-        in_parallel(lambda body: client.post("/api/billing/coworkerproducts", json=body, headers=headers), bodies)
+        path = "/api/billing/coworkerproducts"
+        in_parallel(lambda body: client.post(path, json=body, headers=headers), bodies, connections)
 
 
 def empty_run(instance: dg.DagsterInstance, steps: int) -> None:
@@ -96,13 +117,23 @@ def empty_run(instance: dg.DagsterInstance, steps: int) -> None:
     assert result.success
 
 
-def bare_pricing(jobs: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
-    """The same scan, join and group-by without any rule."""
+def bare_pricing(
+    jobs: Path, names: pl.DataFrame, customers: pl.DataFrame, accounts: pl.DataFrame, grants: pl.DataFrame
+) -> pl.DataFrame:
+    """The same scan, joins, running total and group-by without any rule: totals per person, and no line per job."""
+    people = customers.lazy().select("coworker_id", "email_key")
+    held = grants.lazy().join(people, on="coworker_id").group_by("email_key").agg(pl.col("remaining_uses").sum())
     return (
-        jobs.filter(pl.col("allowed") & ~pl.col("refunded") & pl.col("printed"))
-        .join(accounts, left_on="username", right_on="username", how="left")
-        .sort("email_key", "printed_at", "job_id")
-        .with_columns(running=pl.col("cost").cast(pl.Int64).cum_sum().over("email_key"))
+        pl.scan_parquet(jobs)
+        .filter(pl.col("allowed") & ~pl.col("refunded") & pl.col("printed") & ~pl.col("shared_account"))
+        .join(names.lazy().select("username", "coworker_id"), on="username")
+        .join(people, on="coworker_id")
+        .join(accounts.lazy().select("email_key", "pay", "free"), on="email_key")
+        .join(held, on="email_key", how="left")
+        .sort("printed_at", "job_id")
+        .with_columns(reach=pl.col("cost").cast(pl.Int64).cum_sum().over("email_key"))
+        .with_columns(used=pl.min_horizontal("reach", "remaining_uses"))
         .group_by("email_key")
-        .agg(pl.len(), pl.col("cost").sum(), pl.col("running").max())
+        .agg(pl.len(), pl.col("cost").sum(), pl.col("used").max(), pl.col("pay").first())
+        .collect()
     )

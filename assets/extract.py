@@ -43,6 +43,9 @@ RECENT = (
     "SELECT site, job_id, revision, printed_at, pages, cost, allowed, refunded, printed, job_type"
     " FROM papercut_print_jobs WHERE site = $site AND printed_at >= $since"
 )
+USERS_READ = "users_read_at"
+"""The bookmark with the time of the last reading of PaperCut's users: without a database most rows are older."""
+
 AUDIT_SLICES = 12
 """Without a database every user is observed again at least once in so many runs."""
 
@@ -117,6 +120,7 @@ def papercut_users(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[B
     site = context.partition_key
     with bridge.warehouse.transaction() as con:
         warehouse.set_bookmark(con, site, "started_at", context.run.run_id, bridge.clock())
+    read_at = bridge.clock()
     users = _observe(bridge, site)
     if not users.height:
         raise UnsafeError(
@@ -126,6 +130,7 @@ def papercut_users(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[B
     with bridge.warehouse.transaction() as con:
         _refuse_foreign_users(con, site, users)
         warehouse.replace(con, "papercut_users", schemas.checked("papercut_users", users), site)
+        warehouse.set_bookmark(con, site, USERS_READ, read_at.isoformat(), read_at)
     return stored(users, restricted=int(users["restricted"].sum()), marked=int(users["marked"].sum()))
 
 

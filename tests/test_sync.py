@@ -346,6 +346,16 @@ def test_above_a_cap_nothing_of_that_phase_happens_until_a_person_resumes(folder
         assert {f"n{number}@example.com" for number in range(108, 113)} <= names, "resumed, the renames must happen"
 
 
+def test_a_small_site_without_a_database_stays_in_step_hours_later(folder: Path) -> None:
+    with running(folder, world([customer(101, PaperCutPayAsYouPrint=True)]), jobs="print_log") as bridge:
+        succeeded(bridge.sync())
+        for number in range(3):  # few users: most runs observe none of them again
+            bridge.advance(minutes=61)
+            bridge.edit("coworkers", 101, FullName=f"New Name {number}")
+            succeeded(bridge.sync())
+            assert bridge.users()[mail(101)]["full_name"] == f"New Name {number}"
+
+
 def test_disabling_instead_of_deleting_and_the_size_of_the_licence(folder: Path) -> None:
     people = [
         customer(number, PaperCutPayAsYouPrint=True, RegistrationDate=f"2025-0{number - 100}-01T00:00:00Z")

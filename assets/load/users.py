@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import polars as pl
 
+from assets.extract import USERS_READ
 from assets.load.effect import is_dry
 from assets.tables import SITE, described, numbered, stored
 from assets.transform import user_sync_plan
@@ -33,6 +34,7 @@ CHUNK = 400
 FRESH = timedelta(minutes=30)
 """A plan rests on an observation; an older one is not applied."""
 
+NEVER = "1970-01-01T00:00:00+00:00"
 LEAST_PASSWORD = 8
 PASSWORD_KEY = "internal-users.self-registration.min-password-length"  # noqa: S105 - the name of a PaperCut setting
 CARD_FIELDS = {"access_card": "AccessCardId", "key_fob": "KeyFobNumber", "pin": "AccessPincode"}
@@ -139,13 +141,11 @@ def _gate(bridge: Bridge, site: str, plan: pl.DataFrame, plan_id: str) -> tuple[
     with bridge.warehouse.transaction() as con:
         owned = ownership.owned(con, site)
         verdict = plans.verdict(plan, owned.height, ownership.removed_since(con, site, now))
-        seen = warehouse.query(con, "SELECT max(observed_at) AS at FROM papercut_users WHERE site = $site", site=site)[
-            "at"
-        ][0]
+        seen = datetime.fromisoformat(warehouse.bookmark(con, site, USERS_READ) or NEVER)
         written = _written_since(con, site, seen)
         if _was_applied(written, plan, plan_id):
             return {}, "this plan was applied before"
-        if plan.height and (written.height or (seen and now - seen > FRESH)):
+        if plan.height and (written.height or now - seen > FRESH):
             raise UnsafeError(
                 f"The plan of site {site} rests on an observation of PaperCut's users from {seen:%Y-%m-%d %H:%M} UTC,"
                 f" after which {written.height} users were written to",
@@ -162,7 +162,7 @@ def _gate(bridge: Bridge, site: str, plan: pl.DataFrame, plan_id: str) -> tuple[
     return blocked, ""
 
 
-def _written_since(con: warehouse.Connection, site: str, seen: datetime | None) -> pl.DataFrame:
+def _written_since(con: warehouse.Connection, site: str, seen: datetime) -> pl.DataFrame:
     return warehouse.query(
         con,
         "SELECT plan_id, action, username FROM papercut_user_sync WHERE site = $site AND happened_at >= $seen",

@@ -28,7 +28,9 @@ STEPS = (
 )  # fmt: skip
 """A run without print jobs and charges, which these worlds do not have."""
 
-SHORT = ("short_list", "empty_list", "truncate", "html_200", "status", "drop_after", "was_successful_false")
+SHORT = (
+    *3 * ("short_list",), "empty_list", "truncate", "html_200", "status", "drop_after", "was_successful_false",
+)  # fmt: skip
 """How a read comes back incomplete or not at all."""
 
 BROKEN = ("drop_before", "drop_after", "status", "truncate", "html_200", "was_successful_false")
@@ -155,12 +157,12 @@ class _World:
         worlds.administered(self.chance, self.bridge, people, self.site, share)
         worlds.staffed(self.chance, self.bridge, self.site, self.ours, share / 2)
         worlds.made_by_hand(self.chance, self.bridge, self.site, share / 8)
-        match self.chance.randrange(5):
-            case 0 | 1:
+        match self.chance.randrange(6):
+            case 0 | 1 | 2:
                 self._a_read_comes_short()
-            case 2:
-                self._a_write_goes_wrong()
             case 3:
+                self._a_write_goes_wrong()
+            case 4:
                 self.bridge.advance(minutes=61)
             case _:
                 pass
@@ -190,9 +192,9 @@ class _World:
             **({"database": self.site} if SOURCES[self.site] == "database" else
                dict.fromkeys(("api.listUserAccounts", "api.getTotalUsers", "api.getUserProperties"), self.site)),
         }  # fmt: skip
-        match = self.chance.choice(list(reads))
+        match = self.chance.choice([*reads, "GET coworkers"])
         action = "drop_after" if match == "database" else self.chance.choice(SHORT)
-        lasting, after = self.chance.random() < 0.75, self.chance.choice([0, 0, 0, 0, 1, 2])
+        lasting, after = self.chance.random() < 0.8, self.chance.choice([0, 0, 0, 0, 1, 2])
         self.bridge.advance(minutes=61)  # so that the lists are read whole
         granted = [each for each in self.bridge.state()["nexudus"]["coworkerextraservices"] if not each.get("Deleted")]
         times = 999 if lasting else 1
@@ -260,7 +262,7 @@ class _World:
                     if after[user]["disabled_print"] and not before[user]["disabled_print"]}  # fmt: skip
         removed = len(disabled) + (calls.get("api.deleteExistingUser", 0) if vanished else 0)
         self.removed += removed
-        if capped and (removed > max(5, owned // 10) or self.removed > max(10, owned // 5)):
+        if capped and removed and (removed > max(5, owned // 10) or self.removed > max(10, owned // 5)):
             raise ViolationError(f"{name} removed {removed} of {owned} users that are ours, {self.removed} in a day")
         if not renamed and (wrong := (vanished | disabled) & self._may_print()):
             raise ViolationError(f"{name} removed {sorted(wrong)}, who may print")

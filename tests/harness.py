@@ -10,13 +10,15 @@ import json
 import logging
 import os
 import tempfile
+import time
 import xmlrpc.client
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -36,6 +38,7 @@ PRODUCTS = {LONDON: 51, LEEDS: 52}
 PIN_LENGTH = "internal-users.self-registration.min-password-length"
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 def customer(number: int, **fields: Any) -> Json:
@@ -345,6 +348,32 @@ def running(
             os.environ.clear()
             os.environ.update(before)
             os.umask(umask)
+
+
+def during(bridge: Harness, target: str, call: str, action: Callable[[], T], change: Callable[[], None]) -> T:
+    """What an action comes to when something changes while the answer to one of its calls is on its way.
+
+    Args:
+        bridge: the running sandbox and bridge.
+        target: `nexudus` or a site.
+        call: the call, which had its effect before the change.
+        action: makes the call.
+        change: made while the answer is delayed.
+    """
+    bridge.forget_calls()
+    bridge.fault(target, call, "delay", seconds=1.5)
+    with ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(action)
+        while not _counted(bridge, target, call) and not acting.done():
+            time.sleep(0.02)
+        time.sleep(0.2)  # a call is counted before it has its effect
+        change()
+        return acting.result()
+
+
+def _counted(bridge: Harness, target: str, call: str) -> int:
+    calls = bridge.calls()
+    return (calls["nexudus"] if target == "nexudus" else calls["sites"][target]).get(call, 0)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ ordinary course (`test_sync.py`). Everything runs on real servers; the oracle is
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from pipeline.domain.references import reference
 from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.held import decide
 from tests.campaign.runs import CHARGES
-from tests.harness import PRODUCTS, Harness, credit, customer, running, world
+from tests.harness import PRODUCTS, Harness, credit, customer, during, running, world
 
 DECIDED, SENT = CHARGES[:-1], CHARGES[-1:]
 PAYERS, HOLDERS = (101, 102, 103), (201, 202, 203)
@@ -82,19 +80,9 @@ def refused(bridge: Harness, number: int) -> None:
     bridge.add("coworkers", customer(number, PaperCutPayAsYouPrint=True))
 
 
-def during(bridge: Harness, call: str, change: Callable[[], None]) -> Outcome:
+def sending(bridge: Harness, call: str, change: Callable[[], None]) -> Outcome:
     """Send, and change something while the answer to a call is on its way."""
-    bridge.forget_calls()
-    bridge.fault("nexudus", call, "delay", seconds=1.5)
-    outcomes: list[Outcome] = []
-    run = threading.Thread(target=lambda: outcomes.append(send(bridge)))
-    run.start()
-    while not bridge.calls()["nexudus"].get(call):
-        time.sleep(0.02)
-    time.sleep(0.2)  # the call is counted before it has its effect
-    change()
-    run.join()
-    return outcomes[0]
+    return during(bridge, "nexudus", call, lambda: send(bridge), change)
 
 
 # Sales ----------------------------------------------------------------------------------------------------------------
@@ -102,7 +90,7 @@ def during(bridge: Harness, call: str, change: Callable[[], None]) -> Outcome:
 
 def test_a_sale_of_another_amount_than_the_job_is_held(bridge: Harness) -> None:
     job = decided(bridge, 101, 30)
-    during(bridge, "GET products", lambda: bridge.edit("products", PRODUCTS[1], Price=0.02))
+    sending(bridge, "GET products", lambda: bridge.edit("products", PRODUCTS[1], Price=0.02))
     held = line(bridge, job)
     assert held["state"] == "held"
     assert f"made sale {held['remote_id']} of 60 cents, not 30" in str(held["detail"])
@@ -214,10 +202,29 @@ def test_a_credit_that_is_gone_or_lowered_since_it_was_allocated_is_held(bridge:
 
 def test_a_credit_that_changes_while_it_is_written_is_held(bridge: Harness) -> None:
     job = decided(bridge, 201, 40)
-    during(bridge, f"PUT {CREDIT}", lambda: bridge.edit(CREDIT, 501, RemainingUses=77))
+    sending(bridge, f"PUT {CREDIT}", lambda: bridge.edit(CREDIT, 501, RemainingUses=77))
     held = line(bridge, job, "credit")
     assert held["state"] == "held"
     assert "had 100 left and should have 60, but has 77" in str(held["detail"])
+
+
+def test_an_edit_between_the_two_reads_of_a_credit_is_seen_and_the_next_run_uses_what_is_left(bridge: Harness) -> None:
+    job = decided(bridge, 201, 40)
+    sending(bridge, f"GET {CREDIT}", lambda: bridge.edit(CREDIT, 501, RemainingUses=90))
+    assert (line(bridge, job, "credit")["state"], bridge.credits()[501]) == ("priced", 90)
+    assert charge(bridge).ok
+    assert bridge.credits()[501] == 50
+
+
+def test_a_credit_that_names_one_of_the_lines_has_that_one_done_and_the_other_held(bridge: Harness) -> None:
+    first, second = printed(bridge, 201, 40), decided(bridge, 201, 30)
+    bridge.edit(CREDIT, 501, Notes=f"gift {reference('london', str(first), 'credit', 0)}", RemainingUses=60)
+    assert send(bridge).ok
+    assert line(bridge, first, "credit")["state"] == "confirmed"
+    held = line(bridge, second, "credit")
+    assert held["state"] == "held"
+    assert "perhaps with this line, before this ledger knew" in str(held["detail"])
+    assert bridge.credits()[501] == 60
 
 
 def test_a_credit_whose_read_back_fails_is_looked_up_and_not_written_again(bridge: Harness) -> None:
@@ -262,7 +269,9 @@ def test_a_recreated_credit_holds_what_is_left(folder: Path) -> None:
     with running(folder, people(), credit_writeback="recreate") as bridge:
         assert bridge.sync().ok
         part, whole = decided(bridge, 201, 40), decided(bridge, 202, 100)
-        assert send(bridge).ok
+        outcome = send(bridge)
+        with bridge.bridge.warehouse.connect() as con:
+            assert ledger.moved_by(con, outcome.run_id).rows() == [("credit", "confirmed", 2, 140)]
         left = bridge.credits()
         assert sorted(left.values()) == [60, 100], "one credit of 60 for 201, none for 202, 203 as it was"
         assert not {501, 502} & set(left)

@@ -19,7 +19,6 @@ import sqlalchemy as sa
 
 from pipeline import errors
 from pipeline.automation import Outcome
-from pipeline.warehouse import Connection, Warehouse
 from tests.campaign import worlds
 from tests.harness import Harness, Json, running, world
 
@@ -47,28 +46,6 @@ _TOUCHED = sa.text(
 )
 
 
-class _Kept(Warehouse):
-    """A warehouse that stays open between transactions, since nobody else needs the file here: half of the time."""
-
-    def __init__(self, path: Path, *, folders: tuple[Path, ...]) -> None:
-        super().__init__(path, folders=folders)
-        self._open_file = contextlib.ExitStack()
-        self._con: Connection | None = None
-
-    @contextlib.contextmanager
-    def connect(self) -> Generator[Connection, None, None]:
-        """The open file."""
-        if self._con is None:
-            self._con = self._open_file.enter_context(super().connect())
-        yield self._con
-
-    def renew(self) -> None:
-        """A new file."""
-        self._open_file.close()
-        self._con = None
-        self.path.unlink(missing_ok=True)
-
-
 class ViolationError(Exception):
     """Something happened that never may."""
 
@@ -88,13 +65,11 @@ class Syncs:
     def __post_init__(self) -> None:
         sites = self.bridge.ready["sites"]
         self._databases = {name: sa.create_engine(sites[name]["jobs_uri"]) for name in sites}
-        home = self.bridge.state_folder
-        self._warehouse = self.bridge.bridge.warehouse = _Kept(home.warehouse, folders=(home.exports, home.backups))
 
     def violation(self, seed: int) -> str:
         """What went wrong in the world of this number; empty if nothing did."""
         try:
-            self._warehouse.renew()
+            self.bridge.bridge.warehouse.path.unlink(missing_ok=True)
             _World(self.bridge, seed, self.seen, self._databases).live()
         except ViolationError as error:
             return f"{error}; replay: python -m benchmarks.safety users --seed {seed} --worlds 1"
@@ -103,7 +78,6 @@ class Syncs:
 
     def close(self) -> None:
         """Let go of connections."""
-        self._warehouse.renew()
         for each in self._databases.values():
             each.dispose()
 

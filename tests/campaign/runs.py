@@ -32,6 +32,7 @@ import httpx
 from pipeline import clients
 from pipeline.clients import nexudus, papercut
 from pipeline.clock import configured_clock
+from pipeline.errors import BridgeError
 from pipeline.resources import Bridge, site_lock
 from pipeline.settings import load_settings, prepared_home
 from pipeline.warehouse import Connection, Warehouse
@@ -204,7 +205,7 @@ def _take(order: Order, answer: Pipe) -> None:
     failures: dict[str, str] = {}
     for site in order.sites:
         context = SimpleNamespace(
-            partition_key=site, run=SimpleNamespace(run_id=f"run-{os.getpid()}", tags=dict(order.tags)),
+            partition_key=site, run=SimpleNamespace(run_id=f"run-{os.getpid()}", tags=dict(order.tags), run_config={}),
             log=logging.getLogger("bridge"),
         )  # fmt: skip
         with site_lock(home.locks, site):
@@ -213,7 +214,7 @@ def _take(order: Order, answer: Pipe) -> None:
                 step = STEPS[name].op.compute_fn
                 try:
                     step.decorated_fn(*([context] if step.has_context_arg() else []), bridge=bridge)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the report shows it
+                except BridgeError as error:
                     failures[f"{site} {name}"] = f"{type(error).__name__}: {error}"
                     break
     answer.send(Report(False, failures, tuple(points.passed)))

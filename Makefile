@@ -11,7 +11,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check dev bench bench-safety lock
+.PHONY: help demo test check dev bench bench-safety coverage lock
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,10 +37,20 @@ bench: $(READY)  ## the benchmarks
 bench-safety: $(READY)  ## the proofs of money safety, long: hours
 	$(BIN)/python -m benchmarks.safety
 
+coverage: $(READY)  ## every branch of the code that moves money and people, or an error
+	$(BIN)/coverage run -m pytest $(MONEY_TESTS:%=tests/test_%.py)
+	$(BIN)/coverage report --show-missing --precision 1 --fail-under 100 --include "$(MONEY_CODE)"
+
 lock:  ## new exact versions in requirements.lock; needs uv
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --emit-build-options \
 	    --generate-hashes --no-strip-extras --no-annotate --custom-compile-command "make lock" --group dev \
 	    --output-file requirements.lock pyproject.toml
+
+MONEY_TESTS := ledger ownership plan credits charges reconcile recovery recover gate sync reruns access effects user_effects
+MONEY_CODE := pipeline/ledger.py,pipeline/recover.py,pipeline/held.py,pipeline/safety.py,pipeline/ownership.py,$\
+pipeline/domain/plan.py,pipeline/domain/differences.py,pipeline/domain/credits.py,pipeline/domain/charges.py,$\
+pipeline/domain/lookup.py,pipeline/domain/reconcile.py,pipeline/domain/ownership.py,pipeline/domain/recovery.py,$\
+assets/load/*.py
 
 # Nothing is fetched that the lock does not name with its hash; the project itself is built without fetching a builder.
 $(READY): requirements.lock pyproject.toml

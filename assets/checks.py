@@ -17,6 +17,7 @@ from assets.transform import recent_jobs
 from pipeline import ledger, ownership, warehouse
 from pipeline.domain import charges, schemas
 from pipeline.domain.credits import oversized_grants
+from pipeline.findings import counted
 from pipeline.resources import Bridge
 from pipeline.warehouse import Connection
 
@@ -66,7 +67,7 @@ def lines_are_readable(_: Bridge, con: Connection, site: str) -> Finding:
     problems: list[str] = json.loads(warehouse.bookmark(con, site, "job_problems") or "[]")
     remedy = " What to do: correct or complete these lines; every other line was read, and these are tried again."
     return Finding(
-        not problems, _listed("unreadable job rows", problems) + (remedy if problems else ""), ERROR, len(problems)
+        not problems, _listed(problems, "unreadable job row") + (remedy if problems else ""), ERROR, len(problems)
     )
 
 
@@ -80,7 +81,10 @@ def pins_are_usable(_: Bridge, con: Connection, site: str) -> Finding:
     rows += [f"customers {', '.join(ids)}: one PIN for all" for ids in groups["ids"]]
     remedy = " What to do: give each a PIN of their own in Nexudus (Members and contacts > customer > Access)."
     return Finding(
-        not rows, _listed("customers without a PIN of their own", rows) + (remedy if rows else ""), WARN, len(rows)
+        not rows,
+        _listed(rows, "customer without an own PIN", "customers without an own PIN") + (remedy if rows else ""),
+        WARN,
+        len(rows),
     )
 
 
@@ -91,7 +95,11 @@ def grants_are_plausible(bridge: Bridge, con: Connection, site: str) -> Finding:
     rows = [f"credit {row['credit_id']}: {row['remaining_uses']}" for row in large.iter_rows(named=True)]
     remedy = f" What to do: correct them in Nexudus, or raise max_credits ({rules.max_credits})."
     return Finding(
-        not rows, _listed("credits above max_credits, not counted", rows) + (remedy if rows else ""), WARN, len(rows)
+        not rows,
+        _listed(rows, "credit above max_credits, not counted", "credits above max_credits, not counted")
+        + (remedy if rows else ""),
+        WARN,
+        len(rows),
     )
 
 
@@ -105,14 +113,19 @@ def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
     remedy = (
         f" {'; '.join(sums)}. Nobody is charged for them; if a customer printed them, charge them by hand in Nexudus."
     )
-    return Finding(not rows, _listed("jobs without an owner", rows) + (remedy if rows else ""), WARN, len(rows))
+    return Finding(
+        not rows,
+        _listed(rows, "job without an owner", "jobs without an owner") + (remedy if rows else ""),
+        WARN,
+        len(rows),
+    )
 
 
 def nothing_is_held(_: Bridge, con: Connection, site: str) -> Finding:
     """Whether charges wait for a person."""
     held = ledger.lines_in(con, site, "held")
     rows = [f"{row['ref']} ({row['amount_cents']} cents): {row['reason']}" for row in held.iter_rows(named=True)]
-    return Finding(not rows, _listed("held charges", rows), WARN, len(rows))
+    return Finding(not rows, _listed(rows, "held charge"), WARN, len(rows))
 
 
 def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
@@ -128,7 +141,9 @@ def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
         f"{r['action']} of customer {r['coworker_id']}: {r['outcome']}: {r['detail']}"
         for r in last.iter_rows(named=True)
     ]
-    return Finding(not rows, _listed("changes that did not succeed", rows), WARN, len(rows))
+    return Finding(
+        not rows, _listed(rows, "change that did not succeed", "changes that did not succeed"), WARN, len(rows)
+    )
 
 
 def nothing_is_unexplained(_: Bridge, con: Connection, site: str) -> Finding:
@@ -136,7 +151,12 @@ def nothing_is_unexplained(_: Bridge, con: Connection, site: str) -> Finding:
     found = warehouse.read(con, "reconciliation", site).filter(pl.col("unexplained_cents") != 0).sort("day", "job_id")
     rows = [f"{row['day']} job {row['job_id']}: {row['finding']}" for row in found.iter_rows(named=True)]
     total = found["unexplained_cents"].sum()
-    return Finding(not rows, _listed(f"unexplained differences, {total} cents in all", rows), ERROR, len(rows))
+    return Finding(
+        not rows,
+        _listed(rows, f"unexplained difference ({total} cents)", f"unexplained differences ({total} cents in all)"),
+        ERROR,
+        len(rows),
+    )
 
 
 STAGES: dict[str, dict[tuple[str, str], Question]] = {
@@ -192,11 +212,11 @@ def _stage(name: str, questions: dict[tuple[str, str], Question]) -> dg.AssetChe
     return checks
 
 
-def _listed(what: str, rows: list[str]) -> str:
+def _listed(rows: list[str], one: str, many: str = "") -> str:
     if not rows:
-        return f"no {what}"
+        return f"no {many or one + 's'}"
     more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return f"{len(rows)} {what}: {'; '.join(rows[:SHOWN])}{more}."
+    return f"{counted(len(rows), one, many)}: {'; '.join(rows[:SHOWN])}{more}."
 
 
 CHECKS: list[Any] = [_stage(name, questions) for name, questions in STAGES.items()]

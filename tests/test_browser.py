@@ -173,7 +173,7 @@ def test_a_partition_page_shows_the_numbers_and_the_chart_of_a_site(page: Page, 
 def test_a_check_page_names_the_rows_at_fault_and_plots_how_many(page: Page, address: str) -> None:
     page.goto(f"{address}/assets/nexudus_print_charges?view=checks&checkDetail=nothing_is_held")
     page.get_by_text("nothing_is_held", exact=True).first.click()
-    expect(page.get_by_text(re.compile(r"london: 1 held charges: .*above max_charge")).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"london: 1 held charge: .*above max_charge")).first).to_be_visible()
     expect(page.get_by_text("rows_at_fault").first).to_be_visible()
     keep(page, "check")
 

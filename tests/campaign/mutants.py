@@ -113,13 +113,25 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "failed read-back taken as not done": Mutant(
         CREDITS,
-        "after_write(lambda: _proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id)))",
-        "_proved(use.marker, before, after, bridge.nexudus.record(ENTITY, use.credit_id))",
+        "after_write(lambda: bridge.nexudus.record(ENTITY, use.credit_id))",
+        "bridge.nexudus.record(ENTITY, use.credit_id)",
         f"{RULES}::test_a_credit_whose_read_back_fails_is_not_used_again",
     ),
     "edit of a credit overwritten": Mutant(
         CREDITS, 'if replacement(bridge.nexudus.record(ENTITY, before["Id"])) == replacement(before):', "if True:",
         f"{RULES}::test_an_edit_of_a_credit_while_it_is_used_is_not_overwritten",
+    ),
+    "top-up overwritten by a late write": Mutant(
+        CREDITS, 'if named and remaining == intent["after"] + more:', "if named:",
+        f"{RULES}::test_a_top_up_that_a_late_write_went_over_is_told_with_its_number",
+    ),
+    "restored backup believed": Mutant(
+        "pipeline/backup.py", "            safety.note_restored(con, sites, folder.name, now)\n", "",
+        f"{RULES}::test_a_restored_backup_charges_and_gives_back_nothing_twice_whatever_changed_since",
+    ),
+    "credits given back twice after a restore": Mutant(
+        "pipeline/domain/recovery.py", 'pl.col("stood") != pl.col("due"))\n    uses =', "False)\n    uses =",
+        "tests/test_recovery.py::test_a_use_whose_job_was_refunded_since_is_not_given_back_twice",
     ),
     "unmanaged removal": Mutant(
         "assets/load/users.py", ' or mark(sync.site, row["coworker_id"]) not in seen["notes"]', "",

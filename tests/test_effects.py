@@ -99,6 +99,20 @@ def test_a_sale_of_another_amount_than_the_job_is_held(bridge: Harness) -> None:
     assert len(bridge.sales()) == 1, "what is held is not sent again"
 
 
+@pytest.mark.parametrize(
+    ("edit", "said"), [({"Price": 0.02}, "is priced 0.02000, not 0.01"), ({"Archived": True}, "is archived")]
+)
+def test_a_product_that_does_not_cost_a_cent_stops_the_sales(
+    bridge: Harness, edit: dict[str, object], said: str
+) -> None:
+    decided(bridge, 101, 30)
+    bridge.edit("products", PRODUCTS[1], **edit)
+    kind, text = send(bridge).failures["nexudus_print_charges"]
+    assert kind == "ConfigError"
+    assert said in text
+    assert bridge.sales() == []
+
+
 def test_a_list_that_lacks_a_known_sale_stops_the_look_up_and_a_deleted_sale_does_not(bridge: Harness) -> None:
     printed(bridge, 101, 30)
     bridge.advance(minutes=20)
@@ -205,7 +219,8 @@ def test_a_credit_that_changes_while_it_is_written_is_held(bridge: Harness) -> N
     sending(bridge, f"PUT {CREDIT}", lambda: bridge.edit(CREDIT, 501, RemainingUses=77))
     held = line(bridge, job, "credit")
     assert held["state"] == "held"
-    assert "had 100 left and should have 60, but has 77" in str(held["detail"])
+    assert "had 100 left, was to have 60" in str(held["detail"])
+    assert "but has 77" in str(held["detail"])
 
 
 def test_an_edit_between_the_two_reads_of_a_credit_is_seen_and_the_next_run_uses_what_is_left(bridge: Harness) -> None:
@@ -282,7 +297,7 @@ def test_a_recreated_credit_holds_what_is_left(folder: Path) -> None:
         assert bridge.events()[str(whole)] == ["credit 100 confirmed"]
 
 
-@pytest.mark.parametrize(("fault", "now"), [("drop_before", "100"), ("drop_after", "gone")])
+@pytest.mark.parametrize(("fault", "now"), [("drop_before", "there twice"), ("drop_after", "gone")])
 def test_a_recreated_credit_whose_old_one_may_still_be_there_is_held(folder: Path, fault: str, now: str) -> None:
     with running(folder, people(), credit_writeback="recreate") as bridge:
         assert bridge.sync().ok

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ownership
+from pipeline import backup, ownership, safety
 from pipeline.domain.references import reference
 from pipeline.errors import UnsafeError
 from pipeline.recover import recover_site
@@ -129,6 +129,21 @@ def test_a_sale_that_is_gone_or_there_after_all_is_entered_as_it_is(bridge: Harn
     assert events[str(first)] == ["sale 30 confirmed"]
     assert events[str(second)][0].startswith("sale 30 confirmed")
     assert kept in {each["Id"] for each in bridge.sales()}
+
+
+def test_a_restored_backup_goes_on_only_after_recovery(bridge: Harness) -> None:
+    store, clock = bridge.bridge.warehouse, bridge.bridge.clock
+    kept = backup.back_up(store, bridge.state_folder.backups, clock())
+    charged(bridge, 101)
+    backup.restore(store, kept.folder, ["london"], clock())
+    with store.connect() as con, pytest.raises(UnsafeError, match="cannot go on yet: a backup was restored"):
+        safety.refuse_if_unrecovered(con, "london")
+    assert "the backup" in str(bridge.sync().failures)
+    recovered(bridge)
+    with store.connect() as con:
+        safety.refuse_if_unrecovered(con, "london")
+    assert bridge.sync().ok
+    assert [each["Quantity"] for each in bridge.sales()] == [30], "charged once, before the backup came back"
 
 
 def test_a_site_without_charges_recovers_its_users(folder: Path) -> None:

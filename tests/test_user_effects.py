@@ -16,7 +16,7 @@ from assets.load.adoption import mark_user
 from pipeline.access import Change
 from pipeline.automation import SYNC, Outcome
 from pipeline.domain.records import mark
-from tests.harness import Harness, customer, during, running, world
+from tests.harness import PIN_LENGTH, Harness, customer, during, running, world
 
 PLANNED, APPLIED = SYNC[:-1], SYNC[-1:]
 PAYS = {"PaperCutPayAsYouPrint": True}
@@ -155,6 +155,48 @@ def test_a_stop_that_stands_is_not_written_again(folder: Path) -> None:
             stops = con.execute("SELECT count(*) FROM safety_event WHERE state = 'stopped'").fetchone()
         assert stops == (1,)
         assert len(bridge.users()) == 10
+
+
+def test_a_cap_that_a_person_let_go_of_holds_again_afterwards(folder: Path) -> None:
+    people = [customer(number, **PAYS) for number in range(101, 117)]
+    with running(folder, world(people)) as bridge:
+        assert bridge.sync().ok
+        for number in range(101, 107):
+            bridge.edit("coworkers", number, Active=False)
+        assert not bridge.sync().ok
+        bridge.resume("london", "remove")
+        assert bridge.sync().ok
+        assert len(bridge.users()) == 11, "six were removed, and staff stays"
+        bridge.advance(hours=25)
+        for number in range(107, 113):
+            bridge.edit("coworkers", number, Active=False)
+        assert "6 removals in this run" in str(bridge.sync().failures), "to let go once is not to let go for ever"
+        assert len(bridge.users()) == 11
+
+
+def test_a_short_password_minimum_stops_before_anybody_is_changed(bridge: Harness) -> None:
+    bridge.papercut("setConfigValue", PIN_LENGTH, "6")
+    bridge.add("coworkers", customer(104, **PAYS))
+    bridge.forget_calls()
+    kind, text = bridge.sync().failures["papercut_user_sync"]
+    assert kind == "ConfigError"
+    assert "has a minimum password length of '6'; at least 8 is needed" in text
+    assert bridge.writes() == {}
+
+
+@pytest.mark.parametrize("way", ["mode", "tag"])
+def test_a_dry_run_plans_and_writes_nothing(bridge: Harness, way: str) -> None:
+    bridge.add("coworkers", customer(104, **PAYS))
+    bridge.print_job(mail(101), 30)
+    bridge.advance(minutes=31)
+    if way == "mode":
+        bridge.reconfigure({"[nexudus]\n": 'mode = "dry_run"\n[nexudus]\n'})
+    bridge.forget_calls()
+    outcome = bridge.sync(**({"printbridge/dry_run": "true"} if way == "tag" else {}))
+    assert outcome.ok
+    assert outcome.metadata["user_sync_plan"]["creates"] == 1
+    assert outcome.metadata["nexudus_print_charges"]["dry_run"] is True
+    assert bridge.writes() == {}
 
 
 # Flags in Nexudus -----------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ STEPS = (
 """A run without print jobs and charges, which these worlds do not have."""
 
 SHORT = (
-    *6 * ("short_list",), "empty_list", "truncate", "html_200", "status", "drop_after", "was_successful_false",
+    *6 * ("short_list",), *2 * ("empty_list",), "truncate", "html_200", "status", "drop_after", "was_successful_false",
 )  # fmt: skip
 """How a read comes back incomplete or not at all."""
 

@@ -7,11 +7,15 @@ the campaigns (`tests/campaign`). Without names every campaign runs; `python -m 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +26,7 @@ from pipeline.automation import SYNC
 from tests.campaign import directories, mutants, runs
 from tests.campaign.crashes import FAULTS, crashing, pairs
 from tests.campaign.model import VARIANTS, Variant, Walk
-from tests.campaign.simulation import CHARGING, EVERYTHING, Simulation, simulated
+from tests.campaign.simulation import CHARGING, EVERYTHING, simulated
 from tests.campaign.syncs import syncing
 
 BATCH = 8
@@ -90,43 +94,99 @@ def crashes(scale: Scale, say: Say) -> Row:
     )  # fmt: skip
 
 
+class Goal(NamedTuple):
+    """One story: how far it goes, and the time (of `time.time`) at which it ends all the same."""
+
+    weights: dict[str, float]
+    assets: tuple[str, ...]
+    prints: int
+    seed: int
+    jobs: int
+    kills: int
+    steps: int
+    end: float
+
+
+class Told(NamedTuple):
+    """What came of one story. `wrong` is what the servers' ledgers say against it, or nothing."""
+
+    seed: int
+    jobs: int
+    kills: int
+    faulted: int
+    calls: int
+    events: Counter[str]
+    unexplained: int
+    wrong: str
+
+
 def charging(scale: Scale, say: Say) -> Row:
     """Jobs by the thousand, a kill in most runs, a fifth of the calls faulted."""
-    with _folder() as folder, simulated(folder, scale.seed, CHARGING, prints=60) as story:
-        wrong = _told(story, scale, say, lambda: story.kills >= scale.kills and len(story.made) >= scale.jobs)
-        unexplained, calls = (0, 1) if wrong else (story.unexplained(), story.calls())
-        share = story.fired / calls
+    number = -(-scale.jobs // 5_000)
+    goal = Goal(CHARGING, runs.CHARGES, 60, scale.seed, -(-scale.jobs // number), -(-scale.kills // number), 0, 0)
+    told = _stories(goal, number, scale, say, "charging")
+    jobs, kills = sum(each.jobs for each in told), sum(each.kills for each in told)
+    calls, unexplained = sum(each.calls for each in told), sum(each.unexplained for each in told)
+    share = sum(each.faulted for each in told) / max(calls, 1)
+    wrong = "; ".join(each.wrong for each in told if each.wrong)
     return Row(
         "simulation against the sandbox's ledger",
         f">= {scale.jobs:,} jobs, >= {scale.kills} kills, >= 20 % of calls faulted, 0 double, lost or unexplained",
-        wrong or f"{len(story.made):,} jobs, {story.kills} kills, {share:.0%} of {calls:,} calls faulted, 0 double,"
-        f" 0 lost, {unexplained} unexplained",
-        not wrong and not unexplained and len(story.made) >= scale.jobs and story.kills >= scale.kills and share >= 0.2,
+        wrong or f"{jobs:,} jobs, {kills} kills, {share:.0%} of {calls:,} calls faulted, 0 double, 0 lost,"
+        f" {unexplained} unexplained, in {number} stories",
+        not wrong and not unexplained and jobs >= scale.jobs and kills >= scale.kills and share >= 0.2,
     )  # fmt: skip
 
 
 def stateful(scale: Scale, say: Say) -> Row:
     """Everything that people, servers and operators do, in any order."""
-    with _folder() as folder, simulated(folder, scale.seed, EVERYTHING, assets=SYNC, prints=3) as story:
-        wrong = _told(story, scale, say, lambda: story.happened.total() >= scale.steps)
-    steps = story.happened.total()
-    events = ", ".join(f"{name} {number}" for name, number in sorted(story.happened.items()))
+    number = -(-scale.steps // 2_500)
+    goal = Goal(EVERYTHING, SYNC, 3, scale.seed, 0, 0, -(-scale.steps // number), 0)
+    told = _stories(goal, number, scale, say, "stateful")
+    happened = sum((each.events for each in told), Counter[str]())
+    unexplained = sum(each.unexplained for each in told)
+    events = ", ".join(f"{name} {count:,}" for name, count in sorted(happened.items()))
+    wrong = "; ".join(each.wrong for each in told if each.wrong)
     return Row(
         "stateful story", f">= {scale.steps:,} steps, 0 violations",
-        wrong or f"{steps:,} steps, 0 violations ({events})", not wrong and steps >= scale.steps,
+        wrong or f"{happened.total():,} steps, 0 violations, {unexplained} cents unexplained, in {len(told)} stories"
+        f" ({events})", not wrong and not unexplained and happened.total() >= scale.steps,
     )  # fmt: skip
 
 
-def _told(story: Simulation, scale: Scale, say: Say, enough: Callable[[], bool]) -> str:
-    """Go on with a story until there is enough of it; what was wrong, if anything."""
-    end = time.monotonic() + scale.minutes * 60
-    while not enough() and time.monotonic() < end:
-        story.step()
-        if story.happened.total() % CHECK == 0 and (finding := story.examine()):
-            say(f"seed {scale.seed}, step {story.happened.total()}: {finding}")
-            return str(finding)
-    finding = story.examine()
-    return str(finding)
+def _stories(goal: Goal, number: int, scale: Scale, say: Say, name: str) -> list[Told]:
+    """So many stories, each with the next seed and a world of its own, as many at a time as there are cores."""
+    goals = [goal._replace(seed=goal.seed + each, end=time.time() + scale.minutes * 60) for each in range(number)]
+    told: list[Told] = []
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        for each in pool.map(_story, goals):
+            told.append(each)
+            outcome = each.wrong or f"{each.unexplained} unexplained"
+            say(f"seed {each.seed}: {each.events.total():,} steps, {each.jobs:,} jobs, {each.kills} kills: {outcome}")
+            if each.wrong or each.unexplained:
+                say(f"replay: python -m benchmarks.safety {name} --seed {each.seed} --jobs {goal.jobs} --kills"
+                    f" {goal.kills} --steps {goal.steps}")  # fmt: skip
+    return told
+
+
+def _story(goal: Goal) -> Told:
+    """Go on with a story until there is enough of it."""
+    wrong = ""
+    with (
+        _folder() as folder,
+        simulated(folder, goal.seed, goal.weights, assets=goal.assets, prints=goal.prints) as told,
+    ):
+        while (
+            time.time() < goal.end
+            and not wrong
+            and (told.kills < goal.kills or len(told.made) < goal.jobs or told.happened.total() < goal.steps)
+        ):
+            told.step()
+            if told.happened.total() % CHECK == 0 and (finding := told.examine()):
+                wrong = f"step {told.happened.total()}: {finding}"
+        wrong = wrong or str(told.examine())
+        unexplained = 0 if wrong else told.unexplained()
+        return Told(goal.seed, len(told.made), told.kills, told.fired, told.calls(), told.happened, unexplained, wrong)
 
 
 def seeded_bugs(_scale: Scale, say: Say) -> Row:
@@ -223,7 +283,7 @@ def main() -> int:
     table = Table("test", "figure wanted", "figure reached", "seed", title="Money safety")
     missed = False
     for name in given.names or CAMPAIGNS:
-        row = CAMPAIGNS[name](scale, lambda text: console.print(f"[red]{text}[/red]"))
+        row = CAMPAIGNS[name](scale, lambda text: console.print(text, highlight=False))
         table.add_row(row.test, row.wanted, row.reached, str(scale.seed), style="" if row.good else "red")
         missed |= not row.good
         if not row.good:

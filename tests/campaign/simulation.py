@@ -39,10 +39,10 @@ CHARGING = {"prints": 6, "late_row": 1, "refund": 2, "part_refund": 1, "revise":
 """How often each event happens: a story about charges, with a kill in most runs."""
 
 EVERYTHING = {
-    "prints": 40, "late_row": 8, "refund": 16, "part_refund": 8, "revise": 8, "top_up": 8, "edit": 8, "pause": 12,
-    "kill": 4, "run": 3, "overlap": 1, "throttle": 2, "leave": 1, "come_back": 1, "back_up": 1, "restore": 0.5,
+    "prints": 80, "late_row": 16, "refund": 32, "part_refund": 16, "revise": 16, "top_up": 16, "edit": 16, "pause": 24,
+    "kill": 4, "run": 2, "overlap": 0.5, "throttle": 1, "leave": 0.4, "come_back": 0.4, "back_up": 0.6, "restore": 0.3,
 }  # fmt: skip
-"""A story about everything; two thirds of the steps are people."""
+"""A story about everything; most steps are people, as in life."""
 
 
 @dataclass

@@ -39,7 +39,7 @@ def nexudus_print_charges(
             f"{site}: Nexudus ignored {counts['kept_on_ledger']} credit write-backs; these uses stay on the ledger, and"
             ' Nexudus shows the credits unreduced. Set credit_writeback = "ledger" to stop trying.'
         )
-    return stored(planned, **counts)
+    return stored(planned, **{**numbered(schemas.STATES, {}), **counts})
 
 
 def carry_out(bridge: Bridge, site: str, run_id: str) -> dict[str, int]:
@@ -68,7 +68,7 @@ def carry_out(bridge: Bridge, site: str, run_id: str) -> dict[str, int]:
     kept = settle_credits(bridge, site, run_id)
     with bridge.warehouse.connect() as con:
         states = ledger.states_of(ledger.lines(con, site, planned))
-    return {"entered": entered, "interrupted": interrupted, "kept_on_ledger": kept, **numbered(schemas.STATES, states)}
+    return {"entered": entered, "interrupted": interrupted, "kept_on_ledger": kept, **states}
 
 
 def _refuse_older_ledger(

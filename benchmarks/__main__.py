@@ -15,37 +15,40 @@ from benchmarks.table import Row, page, show
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
-def plan(*, small: bool) -> dict[str, Callable[[], list[Row]]]:
-    """The measures by name; small ones are for trying them out."""
+def plan(people: int = 10_000, *, small: bool = False) -> dict[str, Callable[[], list[Row]]]:
+    """The measures by name, with so many customers, users and charges; small ones are for trying them out."""
     rounds = 2 if small else 5
-    share = 20 if small else 1
+    jobs = 50_000 if small else 1_000_000
     sites = 2 if small else 10
+    people = 500 if small else people
     return {
-        "pricing": lambda: volumes.pricing(1_000_000 // share, rounds),
-        "report": lambda: volumes.report(1_000_000 // share, rounds),
-        "extraction": lambda: measures.extraction(10_000 // share, rounds),
-        "transfer": lambda: measures.transfer(10_000 // share, rounds),
-        "charging": lambda: measures.charging(10_000 // share, rounds),
-        "quiet": lambda: measures.quiet(10_000 // share, sites, rounds, budget=10 if small else 120),
+        "pricing": lambda: volumes.pricing(jobs, rounds),
+        "report": lambda: volumes.report(jobs, rounds),
+        "extraction": lambda: measures.extraction(people, rounds),
+        "transfer": lambda: measures.transfer(people, rounds),
+        "charging": lambda: measures.charging(people, rounds),
+        "quiet": lambda: measures.quiet(people, sites, rounds, budget=10 if small else 120),
         "latency": lambda: latency.latency(5 if small else 50, small=small),
     }
 
 
 def main() -> None:
-    """Run the measures that are named, or all; only a run of all of them at full size writes the page."""
-    measured = plan(small=False)
+    """Run the measures that are named, or all; only a run of all of them writes the page, never a small one."""
+    measured = plan()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(measured))
     parser.add_argument("--small", action="store_true", help="a twentieth of the sizes, two rounds, no page")
+    parser.add_argument("--people", type=int, default=10_000, help="customers, users and charges; 10000 by default")
     asked = parser.parse_args()
     small: bool = asked.small
+    people: int = asked.people
     if unknown := set(asked.names) - set(measured):
         parser.error(f"no measure is called {', '.join(sorted(unknown))}; there are {', '.join(measured)}")
     console, load = Console(), os.getloadavg()[0]
     if load > 1:
         console.print(f"The load of this machine is {load:.1f}: something else is at work, and figures will be off.")
     rows: list[Row] = []
-    for name, measure in plan(small=small).items():
+    for name, measure in plan(people, small=small).items():
         if not asked.names or name in asked.names:
             console.print(f"{name} ...")
             rows += measure()

@@ -210,7 +210,7 @@ def _tried(sync: Sync, apply: Callable[[Sync, Row], Done], row: Row) -> Done:
     try:
         return apply(sync, row)
     except UnknownOutcomeError as error:
-        return Done("unknown", f"{error} The next run observes the user again.", _in_doubt(row))
+        return Done("unknown", str(error), _in_doubt(row))
     except RejectedError as error:
         return Done("failed", str(error), _in_doubt(row))
     except BridgeError as error:

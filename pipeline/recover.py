@@ -91,8 +91,9 @@ def recover_site(bridge: Bridge, site: str, operator: str) -> list[str]:
         doubtful = entry.credits_(evidence.grants, now) if missing and not on_ledger and rules.takes_credits else 0
         safety.note_recovered(con, site, now)
         said = _said(evidence, entered, doubtful)
-        state = "stopped" if doubtful else "open"
-        safety.record(con, site, "charges", state=state, reason="recovered: " + " ".join(said).rstrip("."), at=now)
+        if doubtful:
+            reason = "recovered: " + " ".join(said).rstrip(".")
+            safety.record(con, site, "charges", state="stopped", reason=reason, at=now)
     if doubtful:
         said.append(f"Next: look at `printbridge held list`, decide, then run `printbridge resume {site} charges`.")
     return said

@@ -17,6 +17,7 @@ PHASES = ("charges", "remove", "rename")
 """What can be stopped: sending charges, removing users, renaming users."""
 
 
+_RESTORED = "the backup"
 _RECOVER = "first run `printbridge recover --site {site}`"
 
 
@@ -52,13 +53,22 @@ def note_restored(con: Connection, sites: Iterable[str], backup: str, at: dateti
     """Stop the charges of every site of a warehouse that a backup was put in the place of, inside a transaction."""
     set_bookmark(con, "*", "restored_at", at.isoformat(), at)
     for site in sites:
-        reason = f"the backup {backup} was restored, and lacks what was charged since; {_RECOVER.format(site=site)}"
-        record(con, site, "charges", state="stopped", reason=reason, at=at)
+        if states(con, site).get("charges", ("open", ""))[0] != "stopped":
+            reason = (
+                f"{_RESTORED} {backup} was restored, and lacks what was charged since; {_RECOVER.format(site=site)}"
+            )
+            record(con, site, "charges", state="stopped", reason=reason, at=at)
 
 
 def note_recovered(con: Connection, site: str, at: datetime) -> None:
-    """Remember that a site was recovered, inside a transaction."""
+    """Remember that a site was recovered, and end the stop of the restored backup, inside a transaction.
+
+    A stop for any other reason stays until a person resumes it.
+    """
     set_bookmark(con, site, "recovered_at", at.isoformat(), at)
+    state, reason = states(con, site).get("charges", ("open", ""))
+    if state == "stopped" and reason.startswith(_RESTORED):
+        record(con, site, "charges", state="open", reason="recovered, and nothing is left in doubt", at=at)
 
 
 def unrecovered(con: Connection, site: str) -> bool:

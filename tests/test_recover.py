@@ -146,6 +146,18 @@ def test_a_restored_backup_goes_on_only_after_recovery(bridge: Harness) -> None:
     assert [each["Quantity"] for each in bridge.sales()] == [30], "charged once, before the backup came back"
 
 
+def test_a_stop_for_another_reason_outlives_a_restored_backup_and_its_recovery(bridge: Harness) -> None:
+    store = bridge.bridge.warehouse
+    with store.transaction() as con:
+        safety.record(con, "london", "charges", state="stopped", reason="7 cents of a day", at=bridge.bridge.clock())
+    made = backup.back_up(store, bridge.state_folder.backups, bridge.bridge.clock())
+    backup.restore(store, made.folder, ["london"], bridge.bridge.clock())
+    bridge.advance(minutes=1)
+    recovered(bridge)
+    with store.connect() as con:
+        assert safety.states(con, "london")["charges"] == ("stopped", "7 cents of a day")
+
+
 def test_a_site_without_charges_recovers_its_users(folder: Path) -> None:
     own = {"pricing_model": "free_unlimited", "charge_product_id": None}
     with running(folder, given(), **own) as bridge:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import alerts, safety
-from pipeline.domain import charges, recovery, schemas
+from pipeline.domain import reasons as texts
+from pipeline.domain import recovery, schemas
 
 ROOT = Path(__file__).parent.parent
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")
@@ -21,7 +22,7 @@ SOURCES = [path for top in ("pipeline", "assets") for path in (ROOT / top).rglob
 def reasons() -> set[str]:
     """Why a charge can be held: a rule that holds, a recovery, or what Nexudus answered to an effect."""
     effects = {kind for kind in schemas.KINDS if "waive" not in kind}
-    return {*charges._HELD, recovery.RULE, *effects}
+    return {*texts.HELD, recovery.RULE, *effects}
 
 
 def test_the_headings_are_the_kinds_of_causes() -> None:

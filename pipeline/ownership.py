@@ -71,7 +71,7 @@ def removed_since(con: Connection, site: str, now: datetime) -> int:
 
 
 def record(con: Connection, site: str, events: Sequence[Mapping[str, Any]], at: datetime) -> None:
-    """Append events; a field that an event leaves out keeps the value of the user's event before it.
+    """Append events; a field that an event leaves out keeps the value of the user's event before it, until released.
 
     Args:
         con: a connection inside a transaction.
@@ -96,7 +96,8 @@ def record(con: Connection, site: str, events: Sequence[Mapping[str, Any]], at: 
     added: list[dict[str, Any]] = []
     for event in events:
         last = before.get(event["username"], {})
-        kept = {**before.get(event.get("renamed_from", ""), {}), **last}
+        # What was released says nothing of whoever has the name next; a renamed user brings what it had.
+        kept = before.get(event.get("renamed_from", ""), {} if last.get("state") == "released" else last)
         row = {name: event.get(name) if name in event else kept.get(name) for name in EVENT}
         before[event["username"]] = {**row, "n": last.get("n", -1) + 1}
         added.append(before[event["username"]])

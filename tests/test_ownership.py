@@ -67,6 +67,23 @@ def test_what_was_released_is_not_ours_and_a_new_ownership_begins_anew(store: Wa
     assert (row["owned_from"], row["coworker_id"]) == (NOW + timedelta(hours=2), 102)
 
 
+def test_whoever_has_a_name_next_inherits_nothing(store: Warehouse) -> None:
+    record(store, 0, event("anna", "owned", coworker_id=101, pin_digest="p1", without_credit_since=NOW))
+    record(store, 1, event("anna", "released", "removed"))
+    record(store, 2, event("anna", "creating", coworker_id=102))
+    row = owned(store)["anna"]
+    assert (row["pin_digest"], row["without_credit_since"]) == (None, None)
+
+
+def test_a_renamed_user_brings_its_digests_whoever_had_the_name_before(store: Warehouse) -> None:
+    record(store, 0, event("bob", "owned", coworker_id=103, pin_digest="p3"), event("bob", "released", "removed"))
+    record(store, 1, event("anna", "owned", coworker_id=101, pin_digest="p1", card_digest="c1"))
+    renamed = event("bob", "owned", coworker_id=101, renamed_from="anna")
+    record(store, 2, event("anna", "released", "renamed"), renamed)
+    row = owned(store)["bob"]
+    assert (row["coworker_id"], row["pin_digest"], row["card_digest"]) == (101, "p1", "c1")
+
+
 def test_a_name_remembers_everyone_it_stood_for(store: Warehouse) -> None:
     record(store, 0, event("anna", "owned", coworker_id=101, email_key="a@x"))
     record(store, 1, event("anna", "released", "removed"))

@@ -327,6 +327,31 @@ def has_sent(con: Connection, site: str) -> bool:
     return bool(row and row[0])
 
 
+def newest_sales(con: Connection, site: str, since: datetime, until: datetime) -> pl.DataFrame:
+    """The three newest sales of a site that exist in Nexudus for sure: ref, remote_id.
+
+    When a line was moved says nothing: it may be recovered, confirmed by a person or invoiced long after its sale was
+    made. A sale is made after its line was first sent or, where this ledger never sent it, after its job was printed.
+
+    Args:
+        con: an open connection.
+        site: the site.
+        since: made at this time or later, UTC.
+        until: known since this time or earlier, UTC; lists lag.
+    """
+    return query(
+        con,
+        f"""
+        WITH sent AS (SELECT ref, min(happened_at) AS sent_at FROM charge_event WHERE state = 'sending' GROUP BY ref)
+        SELECT l.ref, l.remote_id FROM ({LINES}) l LEFT JOIN sent USING (ref)
+        WHERE l.site = $site AND l.kind = 'sale' AND l.state IN ('confirmed', 'invoiced') AND l.remote_id IS NOT NULL
+            AND coalesce(sent_at, l.printed_at) >= $since AND l.happened_at <= $until
+        ORDER BY coalesce(sent_at, l.printed_at) DESC, l.ref LIMIT 3
+        """,  # noqa: S608 - the text is this module's own
+        site=site, since=since, until=until,
+    )  # fmt: skip
+
+
 def never_sent(con: Connection, refs: list[str]) -> list[str]:
     """Of some references that Nexudus shows, those that this ledger does not know or knows nothing done for."""
     sent = query(

@@ -239,6 +239,22 @@ def test_a_restored_backup_charges_and_gives_back_nothing_twice_whatever_changed
     assert paid(crashes) == {"money": 0, "credits": 0}
 
 
+def test_sales_that_are_older_than_their_line_do_not_stop_the_look_up(crashes: Crashes) -> None:
+    """A recovered line is confirmed today; its sale was made days ago, and no list since yesterday has it."""
+    bridge = crashes.bridge
+    bridge.print_job(PAYER, 7)
+    bridge.advance(minutes=31)
+    charge(crashes)
+    bridge.advance(days=3)
+    bridge.print_job(PAYER, 9)
+    bridge.bridge.warehouse.path.unlink()
+    recover_site(bridge.bridge, "london", "test")
+    bridge.advance(minutes=31)
+    outcome = bridge.sync()
+    assert outcome.ok, outcome.failures
+    assert sorted(sale["Quantity"] for sale in bridge.sales()) == [7, 9]
+
+
 def test_an_older_warehouse_finds_the_sales_it_has_forgotten(crashes: Crashes, folder: Path) -> None:
     crashes.bridge.print_job(PAYER, 7)
     crashes.bridge.advance(minutes=31)

@@ -127,12 +127,7 @@ def _prove(bridge: Bridge, site: str, sales: pl.DataFrame, since: datetime) -> N
     """A look-up is believed only if it finds the sales that are known to exist."""
     settled = bridge.clock() - timedelta(minutes=bridge.settings.site(site).settle_minutes)
     with bridge.warehouse.connect() as con:
-        known = ledger.lines_in(con, site, "confirmed", "invoiced").filter(
-            (pl.col("kind") == "sale")
-            & pl.col("remote_id").is_not_null()
-            & pl.col("happened_at").is_between(since + CREATED_MARGIN, settled)
-        )
-    newest = known.sort("happened_at", descending=True).head(3)
+        newest = ledger.newest_sales(con, site, since + CREATED_MARGIN, settled)
     for line in newest.filter(~pl.col("remote_id").is_in(sales["remote_id"].to_list())).iter_rows(named=True):
         try:
             bridge.nexudus.record("coworkerproducts", line["remote_id"])

@@ -26,7 +26,7 @@ from pipeline.automation import SYNC
 from tests.campaign import directories, mutants, runs
 from tests.campaign.crashes import FAULTS, crashing, pairs
 from tests.campaign.model import VARIANTS, Variant, Walk
-from tests.campaign.simulation import CHARGING, EVERYTHING, simulated
+from tests.campaign.simulation import CHARGING, EVERYTHING, Simulation, simulated
 from tests.campaign.syncs import syncing
 
 BATCH = 8
@@ -171,22 +171,25 @@ def _stories(goal: Goal, number: int, scale: Scale, say: Say, name: str) -> list
 
 def _story(goal: Goal) -> Told:
     """Go on with a story until there is enough of it."""
-    wrong = ""
-    with (
-        _folder() as folder,
-        simulated(folder, goal.seed, goal.weights, assets=goal.assets, prints=goal.prints) as told,
-    ):
-        while (
-            time.time() < goal.end
-            and not wrong
-            and (told.kills < goal.kills or len(told.made) < goal.jobs or told.happened.total() < goal.steps)
-        ):
-            told.step()
-            if told.happened.total() % CHECK == 0 and (finding := told.examine()):
-                wrong = f"step {told.happened.total()}: {finding}"
-        wrong = wrong or str(told.examine())
-        unexplained = 0 if wrong else told.unexplained()
+    folder = _folder()
+    with folder as path, simulated(path, goal.seed, goal.weights, assets=goal.assets, prints=goal.prints) as told:
+        try:
+            wrong = _went_on(goal, told)
+            unexplained = 0 if wrong else told.unexplained()
+        except (AssertionError, RuntimeError) as error:  # lines that nothing settles, or a run that broke
+            wrong, unexplained = f"step {told.happened.total()}: {error}", 0
         return Told(goal.seed, len(told.made), told.kills, told.fired, told.calls(), told.happened, unexplained, wrong)
+
+
+def _went_on(goal: Goal, told: Simulation) -> str:
+    """What the servers' ledgers say against the story at the end, or as soon as they do."""
+    while time.time() < goal.end and (
+        told.kills < goal.kills or len(told.made) < goal.jobs or told.happened.total() < goal.steps
+    ):
+        told.step()
+        if told.happened.total() % CHECK == 0 and (finding := told.examine()):
+            return f"step {told.happened.total()}: {finding}"
+    return str(told.examine())
 
 
 def seeded_bugs(_scale: Scale, say: Say) -> Row:

@@ -122,6 +122,20 @@ def test_a_user_deleted_since_the_plan_ends_the_run_and_the_next_one_makes_it_ag
     assert bridge.users()[mail(102)]["full_name"] == "New Name"
 
 
+def test_a_user_made_again_has_the_pin_of_now_although_the_answer_was_lost(bridge: Harness) -> None:
+    before = bridge.users()[mail(102)]["pin"]
+    bridge.edit("coworkers", 102, Active=False)
+    assert bridge.sync().ok
+    bridge.edit("coworkers", 102, Active=True, AccessPincode="77777")
+    assert mail(102) not in bridge.users()
+    bridge.fault("london", "api.addNewInternalUser", "drop_after")
+    assert not bridge.sync().ok
+    assert bridge.users()[mail(102)]["pin"] == "77777"
+    bridge.edit("coworkers", 102, AccessPincode=before)
+    bridge.sync()
+    assert bridge.users()[mail(102)]["pin"] == before, "the removed user's PIN passed for the new one's"
+
+
 def test_a_change_that_papercut_refuses_is_reported_and_tried_by_the_next_run(bridge: Harness) -> None:
     bridge.switch(duplicate_card="fault")
     planned(bridge, 102, AccessCardId="CARD-1")

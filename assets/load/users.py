@@ -231,7 +231,8 @@ def _in_doubt(row: Row) -> tuple[Row, ...]:
 def _prepare(sync: Sync, chunk: list[Row]) -> None:
     """Record the intent to make a name, before the first call, and fetch the PINs that the chunk writes."""
     events = [
-        {**_identity(row), "state": "creating", "renamed_from": row["username"], "reason": f"about to {row['action']}"}
+        {**_identity(row), "state": "creating", "reason": f"about to {row['action']}"}
+        | ({"renamed_from": row["username"]} if row["action"] == "rename" else {})
         for row in chunk
         if row["action"] in ("create", "rename")
     ]

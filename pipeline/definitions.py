@@ -9,7 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets import catalogue, checks, extract, report, transform
-from assets.load import access, adoption, charges, users
+from assets.load import access, adoption, charges, user_sync
 from pipeline import automation
 from pipeline.resources import Bridge, for_runs
 from pipeline.settings import Settings, home, load_settings, prepared_home
@@ -23,7 +23,7 @@ ASSETS = (
     transform.print_charges,
     charges.nexudus_print_charges,
     transform.user_sync_plan,
-    users.papercut_user_sync,
+    user_sync.papercut_user_sync,
     transform.reconciliation,
     report.monthly_print_report,
     report.monthly_print_report_all,

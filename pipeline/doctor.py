@@ -21,6 +21,7 @@ from pipeline.clients.nexudus import moment
 from pipeline.domain import records
 from pipeline.domain.accounts import print_accounts
 from pipeline.domain.rules import CREDIT_MODELS, PAY_MODELS
+from pipeline.domain.users import LENGTH_KEY
 from pipeline.errors import BridgeError, RejectedError
 from pipeline.findings import NOT_PROVEN, Finding, counted
 from pipeline.resources import Bridge
@@ -99,7 +100,7 @@ def _addresses(look: Look) -> Iterator[Finding]:
 
 
 def _password_length(look: Look) -> Iterator[Finding]:
-    yield findings.password_length(look.bridge.papercut(look.site).config_value(findings.PASSWORD_KEY))
+    yield findings.password_length(look.bridge.papercut(look.site).config_value(LENGTH_KEY))
 
 
 def _prices(look: Look) -> Iterator[Finding]:

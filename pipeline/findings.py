@@ -17,12 +17,11 @@ from typing import Any, Literal, cast
 import polars as pl
 
 from pipeline.domain import records
+from pipeline.domain.users import LENGTH_KEY, MIN_PASSWORD
 
 Status = Literal["pass", "warn", "fail"]
 
 ADDRESSES_KEY = "auth.webservices.allowed-addresses"
-PASSWORD_KEY = "internal-users.self-registration.min-password-length"  # noqa: S105 - the name of a PaperCut setting
-LEAST_PASSWORD = 8
 USES = 5  # the charge period "uses" of a Nexudus rate
 WARN_SKEW, FAIL_SKEW = timedelta(minutes=5), timedelta(hours=1)
 SHOWN = 5
@@ -100,11 +99,11 @@ def addresses(value: str) -> Finding:
 
 def password_length(value: str) -> Finding:
     """C8, from the setting as PaperCut has it."""
-    where = f"{EDITOR} > {PASSWORD_KEY}: {LEAST_PASSWORD} or more, then Update"
+    where = f"{EDITOR} > {LENGTH_KEY}: {MIN_PASSWORD} or more, then Update"
     if not value:
-        return Finding("C8", "warn", f"{PASSWORD_KEY} reads as empty", NOT_PROVEN + where)
-    if not value.isdecimal() or int(value) < LEAST_PASSWORD:
-        return Finding("C8", "fail", f"the minimum password length is {value!r}, not {LEAST_PASSWORD} or more", where)
+        return Finding("C8", "warn", f"{LENGTH_KEY} reads as empty", NOT_PROVEN + where)
+    if not value.isdecimal() or int(value) < MIN_PASSWORD:
+        return Finding("C8", "fail", f"the minimum password length is {value!r}, not {MIN_PASSWORD} or more", where)
     return Finding("C8", "pass", f"the minimum password length is {value}")
 
 

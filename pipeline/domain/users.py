@@ -16,6 +16,9 @@ MAX_NAME = 50
 MIN_PASSWORD = 8
 """The shortest password the Bridge allows (`rules.md` S9)."""
 
+LENGTH_KEY = "internal-users.self-registration.min-password-length"
+"""PaperCut's setting for its own shortest password."""
+
 # One `@` with something on both sides; no blanks, control or invisible characters; no `/` or `\`, which PaperCut
 # forbids in user names.
 _ADDRESS = r"^[^@\s\p{Z}\p{Cc}\p{Cf}/\\]+@[^@\s\p{Z}\p{Cc}\p{Cf}/\\]+$"

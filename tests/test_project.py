@@ -108,7 +108,7 @@ def test_the_domain_imports_only_the_standard_library_polars_and_pandera() -> No
         ("sqlalchemy", {"pipeline/joblogs/database.py", "pipeline/joblogs/server.py"}),
         ("xmlrpc", {"pipeline/clients/papercut.py", "pipeline/clients/papercut_wire.py"}),
         ("httpx", {f"pipeline/{name}.py" for name in
-                   ("clients/__init__", "clients/nexudus", "clients/papercut", "channels", "clock", "demo")}),
+                   ("clients/__init__", "clients/nexudus_session", "clients/papercut", "channels", "clock", "demo")}),
         ("pipeline.sandbox", {"pipeline/cli.py", "pipeline/demo.py"}),
     ],
 )  # fmt: skip

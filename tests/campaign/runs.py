@@ -30,7 +30,7 @@ from xml.etree import ElementTree as ET
 import httpx
 
 from pipeline import clients
-from pipeline.clients import nexudus, papercut
+from pipeline.clients import nexudus_session, papercut
 from pipeline.clock import configured_clock
 from pipeline.errors import BridgeError
 from pipeline.resources import Bridge, site_lock
@@ -107,7 +107,7 @@ class Points:
     def install(self) -> None:
         """Put the points into the seams of this process."""
         Warehouse.transaction = self._transaction  # pyright: ignore[reportAttributeAccessIssue] - a seam of this process
-        for client in (nexudus, papercut):
+        for client in (nexudus_session, papercut):
             client.exchange = self._exchange  # pyright: ignore[reportAttributeAccessIssue] - as above
 
     @property

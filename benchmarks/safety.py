@@ -22,7 +22,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.automation import SYNC
+from pipeline.runs import SYNC
 from tests.campaign import directories, mutants, runs
 from tests.campaign.crashes import FAULTS, crashing, pairs
 from tests.campaign.model import VARIANTS, Variant, Walk

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from pipeline import automation
+from pipeline import outcomes
 from pipeline.definitions import build_defs
 from pipeline.resources import Bridge
 from pipeline.sandbox.app import start
@@ -35,7 +35,7 @@ class Site:
         self.settings = load_settings()
         self.bridge = Bridge(self.settings, prepared_home())
         self.defs = build_defs(self.settings, bridge=self.bridge)
-        self.instance = automation.storage()
+        self.instance = outcomes.storage()
         self.control = httpx.Client(base_url=ready["control_url"] + "/", timeout=120, trust_env=False)
 
     @property
@@ -48,13 +48,13 @@ class Site:
         """The sites."""
         return list(self.world["sites"])
 
-    def run(self, site: str) -> automation.Outcome:
+    def run(self, site: str) -> outcomes.Outcome:
         """A sync run, which must succeed."""
-        outcome = automation.run_job(self.defs, "sync_site", site, instance=self.instance)
+        outcome = outcomes.run_job(self.defs, "sync_site", site, instance=self.instance)
         assert outcome.ok, outcome.failures
         return outcome
 
-    def steps(self, outcome: automation.Outcome) -> dict[str, float]:
+    def steps(self, outcome: outcomes.Outcome) -> dict[str, float]:
         """The wall seconds of each step of a run, as Dagster recorded them."""
         found = self.instance.get_run_step_stats(outcome.run_id)
         return {each.step_key: (each.end_time or 0.0) - (each.start_time or 0.0) for each in found}

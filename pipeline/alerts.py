@@ -1,8 +1,8 @@
 """Alerts: what needs a person is told once, by e-mail and webhook, with the command that resolves it.
 
 What belongs here: the causes that stand now, their words, the memory of what was told. What does not: how a message
-travels (`channels.py`), reading failed runs from Dagster and when to look (`automation.py`). Each kind of cause is a
-heading of `docs/runbook.md`.
+travels (`channels.py`), reading failed runs from Dagster (`outcomes.py`) and when to look (`automation.py`). Each kind
+of cause is a heading of `docs/runbook.md`.
 
 A cause is a state and not an event: it is told when it begins, again every day while it lasts, and anew when it ended
 and comes back. Messages hold numbers and customer ids, never names or e-mails.

@@ -157,8 +157,8 @@ def report(
 ) -> None:
     """Write the print charges of a month for people, below exports/ in the state folder."""
     from pipeline import console
-    from pipeline.automation import run_job
     from pipeline.definitions import build_defs
+    from pipeline.outcomes import run_job
 
     if form not in {"csv", "xlsx", "html"}:
         raise typer.BadParameter(f"{form!r} is none of csv, xlsx, html", param_hint="--format")

@@ -83,7 +83,7 @@ def alerts_check(*, as_json: AsJson = False) -> None:
     """Show what needs a person now, and tell it where it was not told yet; for a timer beside the Dagster daemon."""
     from pipeline import console
     from pipeline.alerts import causes, tell
-    from pipeline.automation import recorded_failures
+    from pipeline.outcomes import recorded_failures
 
     with configured_bridge() as bridge:
         found = causes(bridge, recorded_failures())

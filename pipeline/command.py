@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.automation import Outcome
+    from pipeline.outcomes import Outcome
     from pipeline.resources import Bridge
 
 DONE, FAILED, BAD_USAGE, STOPPED = 0, 1, 2, 3
@@ -51,8 +51,8 @@ def sites_of(bridge: Bridge, site: str | None) -> list[str]:
 def run_sites(bridge: Bridge, site: str | None, *, dry_run: bool) -> Generator[tuple[str, Outcome]]:
     """Run each site through Dagster, one after the other."""
     from pipeline import console
-    from pipeline.automation import run_job
     from pipeline.definitions import build_defs
+    from pipeline.outcomes import run_job
 
     names = sites_of(bridge, site)
     defs = build_defs(bridge.settings, bridge=bridge)

@@ -27,9 +27,9 @@ from pipeline.domain.charges import RULES
 from pipeline.findings import counted
 
 if TYPE_CHECKING:
-    from pipeline.automation import Outcome
     from pipeline.explain import Story
     from pipeline.findings import Finding
+    from pipeline.outcomes import Outcome
     from pipeline.resources import Bridge
 
 Document = dict[str, Any]

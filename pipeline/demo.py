@@ -29,12 +29,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pipeline import ledger, ownership, warehouse
-from pipeline.automation import Outcome, run_job, storage
 from pipeline.clock import system_clock
 from pipeline.definitions import build_defs
 from pipeline.domain import charges
 from pipeline.domain.jobs import latest
 from pipeline.errors import ConfigError
+from pipeline.outcomes import Outcome, run_job, storage
 from pipeline.resources import Bridge
 from pipeline.sandbox.administration import administration
 from pipeline.sandbox.app import start

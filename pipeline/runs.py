@@ -1,7 +1,7 @@
 """What a run says of itself: the tags that make the run list readable, and whether it may write.
 
-What belongs here: the names of the tags, what stands in them, the switch in the launch form. What does not: starting a
-run (`automation.py`) or what it does (`assets`).
+What belongs here: the names of the tags, what stands in them, the switch in the launch form. What does not: asking
+for a run (`automation.py`), what it does (`assets`) and what became of it (`outcomes.py`).
 """
 
 from __future__ import annotations

@@ -24,9 +24,10 @@ import httpx
 
 from assets.checks import STAGES
 from pipeline import ledger, safety
-from pipeline.automation import SYNC, Outcome, run_job
 from pipeline.definitions import ASSETS, build_defs
+from pipeline.outcomes import Outcome, run_job
 from pipeline.resources import Bridge, site_lock
+from pipeline.runs import SYNC
 from pipeline.sandbox.app import start
 from pipeline.settings import Settings, load_settings, prepared_home
 

@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pipeline.automation import Outcome
+from pipeline.outcomes import Outcome
 from tests.harness import PIN_LENGTH, PRODUCTS, Harness, customer, telling, world
 
 ADDRESSES = "auth.webservices.allowed-addresses"

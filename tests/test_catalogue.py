@@ -17,8 +17,8 @@ from dagster._core.definitions.freshness import CronFreshnessPolicy, TimeWindowF
 from assets import catalogue
 from assets.tables import PERSONAL
 from pipeline import runs
-from pipeline.automation import failures, storage
 from pipeline.domain import schemas
+from pipeline.outcomes import failures, storage
 from pipeline.reports import days
 from tests.frames import jobs
 from tests.harness import Harness, credit, customer, telling, world

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import ledger
-from pipeline.automation import Outcome
 from pipeline.domain.references import reference
 from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.held import decide
+from pipeline.outcomes import Outcome
 from tests.campaign.runs import CHARGES
 from tests.harness import PRODUCTS, Harness, credit, customer, during, running, world
 

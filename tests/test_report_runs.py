@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.automation import Outcome, run_job
+from pipeline.outcomes import Outcome, run_job
 from tests.harness import LEEDS, TODAY, Harness, credit, customer, running, world
 
 MONTH = TODAY[:7]

@@ -17,8 +17,8 @@ import polars as pl
 import pytest
 
 from pipeline import ledger, warehouse
-from pipeline.automation import SYNC
 from pipeline.resources import site_lock
+from pipeline.runs import SYNC
 from tests.harness import LEEDS, Harness, Json, credit, customer, running, telling, world
 
 CHARGING = ("papercut_print_jobs", "print_charges", "nexudus_print_charges")
@@ -110,7 +110,7 @@ def test_load_assets_alone_after_a_failed_run_finish_the_work_once(folder: Path)
 
 RUN = """
 import sys
-from pipeline.automation import run_job
+from pipeline.outcomes import run_job
 from pipeline.definitions import build_defs
 from pipeline.settings import load_settings, prepared_home
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import backup, ledger
-from pipeline.automation import SYNC
 from pipeline.held import decide
 from pipeline.recover import recover_site
+from pipeline.runs import SYNC
 from tests.campaign import runs
 from tests.campaign.crashes import GRANT, HOLDER, PAYER, Crashes, crashing
 from tests.campaign.oracle import examine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.automation import SYNC
+from pipeline.runs import SYNC
 from tests.campaign.directories import violations
 from tests.campaign.simulation import CHARGING, EVERYTHING, simulated
 from tests.campaign.syncs import syncing

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.automation import Outcome
+from pipeline.outcomes import Outcome
 from tests.harness import LEEDS, Harness, Json, credit, customer, running, telling, world
 
 BOTH = ("london", "leeds")

@@ -14,8 +14,9 @@ import pytest
 from assets.load.access import set_flags
 from assets.load.adoption import mark_user
 from pipeline.access import Change
-from pipeline.automation import SYNC, Outcome
 from pipeline.domain.records import mark
+from pipeline.outcomes import Outcome
+from pipeline.runs import SYNC
 from tests.harness import PIN_LENGTH, Harness, customer, during, running, world
 
 PLANNED, APPLIED = SYNC[:-1], SYNC[-1:]

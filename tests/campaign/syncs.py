@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline import errors
-from pipeline.automation import Outcome
+from pipeline.outcomes import Outcome
 from tests.campaign import worlds
 from tests.harness import Harness, Json, running, world
 

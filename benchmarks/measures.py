@@ -123,6 +123,16 @@ def _growth(site: Site, budget: float) -> Row:
     )
 
 
+def _same_calls(counted: dict[str, int], token: str, prefix: str, number: int) -> list[list[peers.Call]]:
+    """The calls that make so many users, of each kind the share that a run made."""
+    made = counted["api.addNewInternalUser"]
+    reads, adjusts = counted.get("api.getUserProperties", 0), counted.get("api.adjustUserAccountBalance", 0)
+    return [
+        peers.calls_of(token, f"{prefix}{n}", reads=n < number * reads // made, adjusts=n < number * adjusts // made)
+        for n in range(number)
+    ]
+
+
 def transfer(users: int, rounds: int) -> list[Row]:
     """The first transfer of users at 10 ms server latency."""
     ours: list[float] = []
@@ -134,21 +144,9 @@ def transfer(users: int, rounds: int) -> list[Row]:
             seconds = site.steps(site.run("site0"))["papercut_user_sync"]
             counted = site.calls()["sites"]["site0"]
             made = counted["api.addNewInternalUser"]
-            reads, adjusts = counted.get("api.getUserProperties", 0), counted.get("api.adjustUserAccountBalance", 0)
             connections = site.settings.site("site0").papercut.connections
             papercut = site.ready["sites"]["site0"]
-
-            def of(prefix: str, number: int) -> list[list[peers.Call]]:
-                return [
-                    peers.calls_of(
-                        papercut["token"],  # noqa: B023 - used within this turn
-                        f"{prefix}{n}",
-                        reads=n < number * reads // made,  # noqa: B023
-                        adjusts=n < number * adjusts // made,  # noqa: B023
-                    )
-                    for n in range(number)
-                ]
-
+            of = partial(_same_calls, counted, papercut["token"])
             few = min(made, SCRIPT_USERS)
             url = papercut["papercut_url"]
             ours.append(made / seconds)

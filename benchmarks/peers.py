@@ -7,9 +7,11 @@ site.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import xmlrpc.client
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,9 +84,13 @@ def dlt_python(folder: Path) -> Path | None:
 def dlt_customers(python: Path, nexudus: tuple[str, str, str], rounds: int) -> tuple[list[float], int]:
     """The seconds that dlt's REST source takes for every customer, each time into a new DuckDB file, and the rows."""
     script = Path(__file__).with_name("dlt_peer.py")
-    done = subprocess.run(
-        [str(python), str(script), *nexudus, str(rounds)], check=True, stdout=subprocess.PIPE, text=True
-    )
+    with tempfile.TemporaryDirectory(prefix="printbridge-dlt-") as folder:
+        # dlt reads this when it is imported.
+        settings = {"DLT_DATA_DIR": folder, "RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
+        done = subprocess.run(
+            [str(python), str(script), *nexudus, folder, str(rounds)],
+            env={**os.environ, **settings}, check=True, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
     return found["seconds"], found["rows"]
 

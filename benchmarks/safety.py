@@ -14,8 +14,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -171,8 +172,10 @@ def _stories(goal: Goal, number: int, scale: Scale, say: Say, name: str) -> list
 
 def _story(goal: Goal) -> Told:
     """Go on with a story until there is enough of it."""
-    folder = _folder()
-    with folder as path, simulated(path, goal.seed, goal.weights, assets=goal.assets, prints=goal.prints) as told:
+    with (
+        _folder() as folder,
+        simulated(folder, goal.seed, goal.weights, assets=goal.assets, prints=goal.prints) as told,
+    ):
         try:
             wrong = _went_on(goal, told)
             unexplained = 0 if wrong else told.unexplained()
@@ -260,13 +263,10 @@ CAMPAIGNS: dict[str, Callable[[Scale, Say], Row]] = {
 }  # fmt: skip
 
 
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return _Folder(prefix="printbridge-")
-
-
-class _Folder(tempfile.TemporaryDirectory[str]):
-    def __enter__(self) -> Path:  # pyright: ignore[reportIncompatibleMethodOverride] - a path is what is used here
-        return Path(super().__enter__())
+@contextmanager
+def _folder() -> Generator[Path]:
+    with tempfile.TemporaryDirectory(prefix="printbridge-") as folder:
+        yield Path(folder)
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from rich.console import Console
@@ -51,7 +51,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
 def page(rows: Sequence[Row], rounds: int, load: float) -> str:
     """The page, Markdown."""
     text = HEAD.format(
-        day=date.today(),  # noqa: DTZ011 - the day of whoever ran it
+        day=datetime.now(UTC).date(),
         cores=os.cpu_count(), machine=platform.machine(), python=platform.python_version(), load=load, rounds=rounds,
     )  # fmt: skip
     text += "".join(

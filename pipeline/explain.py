@@ -164,15 +164,16 @@ def _user(con: Connection, site: str, names: pl.DataFrame) -> list[str]:
 
 
 def _job_ids(con: Connection, site: str, subject: str) -> list[str]:
-    column = "ref" if PATTERN.fullmatch(subject.upper()) else "job_id"
-    found = warehouse.query(
-        con,
-        f"SELECT DISTINCT job_id FROM charge WHERE site = $site AND {column} = $subject",  # noqa: S608 - one of two names
-        site=site,
-        subject=subject.upper() if column == "ref" else subject,
-    )["job_id"].to_list()
-    if found or column == "ref":
-        return found
+    if PATTERN.fullmatch(ref := subject.upper()):
+        lines = warehouse.query(
+            con, "SELECT DISTINCT job_id FROM charge WHERE site = $site AND ref = $ref", site=site, ref=ref
+        )
+        return lines["job_id"].to_list()
+    charged = warehouse.query(
+        con, "SELECT DISTINCT job_id FROM charge WHERE site = $site AND job_id = $id", site=site, id=subject
+    )
+    if charged.height:
+        return charged["job_id"].to_list()
     rows = warehouse.query(
         con,
         "SELECT DISTINCT job_id FROM papercut_print_jobs WHERE site = $site AND job_id = $id",

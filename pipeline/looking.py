@@ -101,7 +101,7 @@ WHERE (expires_at > $finished AND expires_at <= $now) OR (valid_from > $finished
 
 
 def _stored(con: Connection, table: str) -> Newest:
-    row = warehouse.query(con, f"SELECT count(*) AS total, max(updated_on) AS newest FROM {table}")  # noqa: S608
+    row = con.table(table).aggregate("count(*) AS total, max(updated_on) AS newest").pl()
     return Newest(row["total"][0], row["newest"][0])
 
 

@@ -193,10 +193,8 @@ class Warehouse:
 
 def read(con: Connection, table: str, site: str | None = None) -> pl.DataFrame:
     """The rows of a contract table inside an open connection."""
-    columns = ", ".join(schemas.columns(table).names())
-    if site is None:
-        return con.sql(f"SELECT {columns} FROM {table}").pl()  # noqa: S608 - names come from the contracts
-    return con.sql(f"SELECT {columns} FROM {table} WHERE site = $site", params={"site": site}).pl()  # noqa: S608
+    rows = con.table(table) if site is None else con.table(table).filter(_of(site))
+    return rows.select(*schemas.columns(table).names()).pl()
 
 
 def replace(con: Connection, table: str, frame: pl.DataFrame, site: str | None = None) -> None:
@@ -205,15 +203,19 @@ def replace(con: Connection, table: str, frame: pl.DataFrame, site: str | None =
     Rows that are there already are left alone, so that a run which finds nothing new writes next to nothing: where all
     that differs is a time that the whole frame has in common (when it was read), only that column is written.
     """
-    where, of_site = ("", {}) if site is None else (" WHERE site = $site", {"site": site})
     stored = read(con, table, site)
     differing = _differing(stored, frame)
     if differing is None:
-        con.execute(f"DELETE FROM {table}{where}", of_site)  # noqa: S608
+        where, of_site = ("", {}) if site is None else (" WHERE site = $site", {"site": site})
+        con.execute(f"DELETE FROM {table}{where}", of_site)  # noqa: S608 - DuckDB has no other form, names are ours
         insert(con, table, frame)
     elif differing:
-        sets = ", ".join(f"{name} = ${name}" for name in differing)
-        con.execute(f"UPDATE {table} SET {sets}{where}", {**{name: frame[name][0] for name in differing}, **of_site})  # noqa: S608
+        shared = {name: duckdb.ConstantExpression(frame[name][0]) for name in differing}
+        con.table(table).update(shared, condition=None if site is None else _of(site))
+
+
+def _of(site: str) -> duckdb.Expression:
+    return duckdb.ColumnExpression("site") == duckdb.ConstantExpression(site)
 
 
 def _differing(stored: pl.DataFrame, frame: pl.DataFrame) -> list[str] | None:
@@ -229,7 +231,7 @@ def insert(con: Connection, table: str, frame: pl.DataFrame) -> None:
     """Add rows by column name inside an open transaction."""
     con.register("incoming", frame)
     try:
-        con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608
+        con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608 - the only form by name
     finally:
         con.unregister("incoming")
 

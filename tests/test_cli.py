@@ -170,7 +170,7 @@ def test_a_run_that_never_begins_is_a_failure(folder: Path, monkeypatch: pytest.
     from pipeline import resources
 
     with running(folder, people()) as bridge:
-        waits = resources.site_lock.__wrapped__.__kwdefaults__  # type: ignore[attr-defined]
+        waits = resources.site_lock.__wrapped__.__kwdefaults__
         monkeypatch.setitem(waits, "wait_seconds", 0.1)
         with resources.site_lock(bridge.state_folder.locks, "london"):
             outcome = in_a_thread(bridge.run)
@@ -282,7 +282,7 @@ def test_a_backup_is_put_back_and_charges_nobody_twice(folder: Path) -> None:
     with running(folder, people()) as bridge:
         assert bridge.run().ok
         said = printbridge("backup").out
-        made = Path(re.search(r"Wrote (\S+): \d+ tables, \d+ rows, read back and compared", said)[1])  # type: ignore[index]
+        made = Path(re.search(r"Wrote (\S+): \d+ tables, \d+ rows, read back and compared", said)[1])
         assert made.parent == bridge.state_folder.backups
         assert all(path.stat().st_mode & 0o077 == 0 for path in (made, *made.iterdir()))
         bridge.print_job(ANN, 30)

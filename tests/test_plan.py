@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -711,7 +710,10 @@ def random_world(chance: random.Random, size: int = 12) -> World:
         licence_users=chance.choice([0, 0, size // 2, size]),
         max_credits=chance.choice([100, 100_000]),
     )
-    some: Callable[..., Any] = lambda *values: chance.choice(values)  # noqa: E731 - a shorthand for the tables below
+
+    def some(*values: Any) -> Any:
+        return chance.choice(values)
+
     customers = chance.sample(range(1, size + 1), size)
     taken = chance.sample(names, chance.randint(0, size))
     rows = []

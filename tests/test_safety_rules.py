@@ -66,7 +66,7 @@ def test_a_sale_with_an_unknown_outcome_is_not_sent_again_before_it_was_looked_u
     crashes: Crashes, fault: dict[str, object]
 ) -> None:
     crashes.prepare()
-    crashes.bridge.fault("nexudus", "POST coworkerproducts", **fault)  # pyright: ignore[reportArgumentType]
+    crashes.bridge.fault("nexudus", "POST coworkerproducts", **fault)
     charge(crashes)
     assert states(crashes)["1 sale"] == "unknown"
     for _ in range(2):

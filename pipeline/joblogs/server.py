@@ -166,7 +166,7 @@ def _missing(engine: sa.Engine, tables: Sequence[sa.TableClause]) -> list[str]:
             except NoSuchTableError:
                 lacking.append(f"table {table.name}")
                 continue
-            lacking += [f"column {table.name}.{name}" for name in table.c.keys() if name not in present]  # noqa: SIM118 - a collection of columns, not a dict
+            lacking += [f"column {table.name}.{column.name}" for column in table.c if column.name not in present]
     except DBAPIError:
         return []
     return lacking

@@ -87,20 +87,20 @@ async def _spoiled(fault: Fault, perform: Perform) -> Answer:
         case "status":
             if fault.effect:
                 await perform()
-            answer = _failed(fault.code, xml)
+            answer = _failed(fault.code, xml=xml)
         case "html_200":
             await perform()
             answer = Answer(200, HTML, "text/html; charset=utf-8")
         case "short_list" | "empty_list":
-            answer = _shortened(await perform(), xml, empty=fault.action == "empty_list")
+            answer = _shortened(await perform(), xml=xml, empty=fault.action == "empty_list")
         case "was_successful_false":
-            answer = _refused(xml)
+            answer = _refused(xml=xml)
         case _:
             answer = throttled(fault.style, fault.seconds)
     return answer
 
 
-def _failed(code: int, xml: bool) -> Answer:  # noqa: FBT001 - private
+def _failed(code: int, *, xml: bool) -> Answer:
     if xml:
         return Answer(code, b"<html><body><h2>HTTP ERROR %d</h2></body></html>" % code, "text/html;charset=iso-8859-1")
     if code in (401, 403):
@@ -108,7 +108,7 @@ def _failed(code: int, xml: bool) -> Answer:  # noqa: FBT001 - private
     return json_answer(code, GenericError().body)
 
 
-def _shortened(answer: Answer, xml: bool, *, empty: bool) -> Answer:  # noqa: FBT001 - private
+def _shortened(answer: Answer, *, xml: bool, empty: bool) -> Answer:
     """The list of an answer without its second half, or without all of it; a number alone becomes 0 then."""
     if xml:
         values = re.findall(rb"<value>[^<]*</value>", answer.body)
@@ -123,7 +123,7 @@ def _shortened(answer: Answer, xml: bool, *, empty: bool) -> Answer:  # noqa: FB
     return answer._replace(body=dump(content | missing))
 
 
-def _refused(xml: bool) -> Answer:  # noqa: FBT001 - private
+def _refused(*, xml: bool) -> Answer:
     """Success in HTTP, failure in the body: PaperCut has only its answer false for this."""
     if xml:
         value = b"<params><param><value><boolean>0</boolean></value></param></params>"

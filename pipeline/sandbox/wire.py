@@ -7,12 +7,13 @@ Java names of the argument types. What does not: methods, tokens, users. Source:
 from __future__ import annotations
 
 import base64
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 _METHOD_NAME = re.compile(rb"<methodName>\s*([^<]*?)\s*</methodName>")
@@ -93,7 +94,7 @@ def java_types(arguments: list[Any]) -> str:
 def java_double(number: float | Decimal) -> str:
     """`Double.toString`: `30.0`, `1.0E7`, `1.5E-4`, `12.300000000000001`."""
     number = float(number)
-    if number != number:  # noqa: PLR0124 - NaN is the one number that differs from itself
+    if math.isnan(number):
         return "NaN"
     if number in (float("inf"), float("-inf")):
         return "Infinity" if number > 0 else "-Infinity"
@@ -185,9 +186,10 @@ def _content(value: Any) -> str:  # noqa: PLR0911 - one line for each type of th
         case float() | Decimal():
             return f"<double>{java_double(value)}</double>"
         case list() | tuple():
-            return f"<array><data>{''.join(map(_write, value))}</data></array>"  # pyright: ignore[reportUnknownArgumentType] - any list
+            return f"<array><data>{''.join(map(_write, cast('Sequence[object]', value)))}</data></array>"
         case dict():
-            members = ((_escape(str(name)), _write(item)) for name, item in value.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - any struct
+            struct = cast("Mapping[object, object]", value)
+            members = ((_escape(str(name)), _write(item)) for name, item in struct.items())
             return f"<struct>{''.join(f'<member><name>{n}</name>{v}</member>' for n, v in members)}</struct>"
         case datetime():
             return f"<dateTime.iso8601>{value:%Y%m%dT%H:%M:%S}</dateTime.iso8601>"

@@ -106,9 +106,9 @@ class Points:
 
     def install(self) -> None:
         """Put the points into the seams of this process."""
-        Warehouse.transaction = self._transaction  # pyright: ignore[reportAttributeAccessIssue] - a seam of this process
+        Warehouse.transaction = self._transaction
         for client in (nexudus_session, papercut):
-            client.exchange = self._exchange  # pyright: ignore[reportAttributeAccessIssue] - as above
+            client.exchange = self._exchange
 
     @property
     def _transaction(self) -> Callable[[Warehouse], Any]:

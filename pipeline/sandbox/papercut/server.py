@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pipeline.sandbox import wire
 from pipeline.sandbox.core import Core
@@ -16,7 +16,7 @@ from pipeline.sandbox.papercut.jobs import Jobs
 from pipeline.sandbox.papercut.records import Records, RefusedError
 
 ADDRESSES_KEY = "auth.webservices.allowed-addresses"
-TOKEN_KEY = "auth.webservices.auth-token"  # noqa: S105 - the name of a setting, not a token
+AUTH_KEY = "auth.webservices.auth-token"
 
 ADDRESS_FAULT = "Access denied. Your IP address is not allowed to access the Web Services API."
 """A real text; whether a class name stands before it is unknown."""
@@ -152,7 +152,7 @@ class Server:
             raise AddressError
 
     def _check_token(self, token: str) -> None:
-        accepted = tokens(self.config[TOKEN_KEY])
+        accepted = tokens(self.config[AUTH_KEY])
         if self.switch("admin_token", "off") == "on":
             accepted.append(self.config.get("admin-password", "admin"))
         if token not in accepted:
@@ -171,9 +171,9 @@ def tokens(setting: str) -> list[str]:
         return [setting]
     match value:
         case list():
-            return [str(token) for token in value]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - JSON
+            return [str(token) for token in cast("list[object]", value)]
         case dict():
-            return [str(token) for token in value.values()]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - JSON
+            return [str(token) for token in cast("dict[str, object]", value).values()]
         case _:
             return [setting]
 
@@ -197,9 +197,10 @@ def pairs(values: list[Any]) -> list[tuple[str, str]]:
     """
     result: list[tuple[str, str]] = []
     for value in values:
-        if not isinstance(value, list) or len(strings(value)) != 2:  # pyright: ignore[reportUnknownArgumentType] - checked
+        pair = strings(cast("list[Any]", value)) if isinstance(value, list) else []
+        if len(pair) != 2:
             raise RefusedError("bad_list")
-        result.append((value[0], value[1]))  # pyright: ignore[reportUnknownArgumentType] - two strings
+        result.append((pair[0], pair[1]))
     return result
 
 

@@ -17,7 +17,7 @@ from pipeline.sandbox.database import READER, Cluster, CountingProxy, Database
 from pipeline.sandbox.papercut import system, users
 from pipeline.sandbox.papercut.jobs import Jobs, Request
 from pipeline.sandbox.papercut.records import Records, RefusedError, User, money
-from pipeline.sandbox.papercut.server import ADDRESSES_KEY, INVENTED_TEXTS, TOKEN_KEY, Server, tokens
+from pipeline.sandbox.papercut.server import ADDRESSES_KEY, AUTH_KEY, INVENTED_TEXTS, Server, tokens
 from pipeline.sandbox.print_files import PrintFiles
 
 METHOD_MODULES = (users, system)
@@ -50,8 +50,8 @@ class PaperCutSite:
         self._core = core
         self._world = world_site
         config: dict[str, str] = {key: str(value) for key, value in world_site.get("config", {}).items()}
-        config = DEFAULTS | {TOKEN_KEY: secrets.token_urlsafe(24)} | config
-        self.token = tokens(config[TOKEN_KEY])[0]
+        config = DEFAULTS | {AUTH_KEY: secrets.token_urlsafe(24)} | config
+        self.token = tokens(config[AUTH_KEY])[0]
         self.jobs_uri = ""
         self._cluster = cluster
         self._database = Database(cluster, name)

@@ -164,7 +164,8 @@ def transfer(users: int, rounds: int) -> list[Row]:
             f"{of_bare:.2f}",
             of_bare >= 0.9,
             f"{mine:.0f} against {statistics.median(bare):.0f} per second; {timing}; the client makes the same calls",
-            "the names, PINs and outcomes that are stored before and after every 400 users, while no call is made",
+            "the PINs, fetched before the first call; outcomes and the next names are stored every 200 users, beside"
+            " the calls of the 200 before",
         ),
         Row(
             f"first transfer of {made:,} users / a sequential xmlrpc.client script",
@@ -246,8 +247,8 @@ def charging(jobs: int, rounds: int) -> list[Row]:
             ratio >= 0.8,
             f"{statistics.median(rates):.0f} per second: the step nexudus_print_charges by Dagster's clock, from the"
             f" look-up before the first POST to the last stored answer; both over {CONNECTIONS} connections",
-            "the look-up before the first POST, and two openings of the warehouse for every 200 sales: intents are"
-            " stored before the first byte, answers after the last, while nothing is sent",
+            "the look-up before the first POST; every 100 sales their answers and the intents of later ones are stored,"
+            " beside the POSTs of the 100 before",
         )
     ]
 

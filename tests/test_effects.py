@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from assets.load.sales import CHUNK
 from pipeline import ledger
 from pipeline.domain.references import reference
 from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.held import decide
 from pipeline.outcomes import Outcome
+from pipeline.resources import CONNECTIONS
 from tests.campaign.runs import CHARGES
 from tests.harness import PRODUCTS, Harness, credit, customer, during, running, world
 
@@ -111,6 +114,27 @@ def test_a_product_that_does_not_cost_a_cent_stops_the_sales(
     assert kind == "ConfigError"
     assert said in text
     assert bridge.sales() == []
+
+
+def test_an_error_that_ends_the_sending_leaves_every_sale_to_be_sent_once(bridge: Harness) -> None:
+    one = {"site": "london", "username": mail(101), "printer": "p1", "pages": 1, "color_pages": 0, "cost": 3}
+    number = 2 * CHUNK + 10
+    bridge.control.post("print", json=[one] * number).raise_for_status()
+    bridge.advance(minutes=31)
+    assert bridge.sync(only=DECIDED).ok
+    bridge.fault("nexudus", "POST coworkerproducts", "throttle", style="429_retry_after", seconds=3600)
+    kind, text = send(bridge).failures["nexudus_print_charges"]
+    assert (kind, "HTTP 429" in text) == ("TransientError", True), text
+    with bridge.bridge.warehouse.connect() as con:
+        lines = ledger.lines(con, "london")
+    sold = len(bridge.sales())
+    assert lines.group_by("state").len().sort("state").rows() == [("confirmed", sold), ("priced", number - sold)]
+    left = lines.filter(pl.col("detail").str.starts_with("not sent any more"))
+    assert left.height >= CHUNK - 2 * CONNECTIONS, "it went on sending although Nexudus asked for a pause"
+    bridge.heal()
+    bridge.bridge.close()  # the pause is the client's
+    assert send(bridge).ok
+    assert len(bridge.sales()) == number
 
 
 def test_a_list_that_lacks_a_known_sale_stops_the_look_up_and_a_deleted_sale_does_not(bridge: Harness) -> None:

@@ -273,7 +273,7 @@ def test_a_log_cut_at_any_place_charges_nothing_twice(crashes: Crashes, folder: 
     store = crashes.bridge.bridge.warehouse.path
     log = store.with_name(store.name + ".wal")
     crashes.prepare()
-    assert runs.run(crashes.order(kill="after the commit in store 1")).killed
+    assert runs.run(crashes.order(kill="after the commit in turn 2")).killed
     if not log.exists():
         pytest.fail("the killed run left no write-ahead log, so nothing can be cut")
     crashes.bridge.advance(minutes=16)

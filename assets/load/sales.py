@@ -4,21 +4,22 @@ What belongs here: the calls on coworkerproducts and the ledger moves around the
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from assets.load.effect import Answer, attempt, store
+from assets.load.effect import Answer, attempt, pipelined, settle, store
 from pipeline import ledger, warehouse
 from pipeline.domain import records
 from pipeline.domain.lookup import compared
-from pipeline.errors import ConfigError, MissingError, TransientError
-from pipeline.resources import Bridge, in_parallel
+from pipeline.errors import BridgeError, ConfigError, MissingError, TransientError
+from pipeline.resources import CONNECTIONS, Bridge
 
-CHUNK = 200
-"""Sales between two commits: what a killed run leaves to be looked up."""
+CHUNK = 100
+"""Sales between two commits: a killed run leaves up to two of these to be looked up."""
 
 ATTEMPTS = 5
 CREATED_MARGIN = timedelta(hours=24)
@@ -166,11 +167,19 @@ def _send(bridge: Bridge, site: str, run_id: str) -> None:
         priced = ledger.lines_in(con, site, "priced").filter(pl.col("kind") == "sale")
     if priced.height:
         _check_product(bridge, site)
-    for start in range(0, priced.height, CHUNK):
-        chunk = priced.slice(start, CHUNK)
+    mover = partial(bridge.mover, run_id, "dispatcher")
+
+    def turn(answered: list[tuple[Line, Answer]], begun: Sequence[Line]) -> None:
         with bridge.warehouse.transaction() as con:
-            ledger.move(con, _because(chunk, "POST coworkerproducts"), "sending", bridge.mover(run_id, "dispatcher"))
-        store(bridge, run_id, in_parallel(partial(_post, bridge), chunk.iter_rows(named=True)))
+            settle(con, [answer for _, answer in answered], mover())
+            intents = ledger.moves_of([(line["ref"], None, "POST coworkerproducts") for line in begun])
+            ledger.move(con, intents, "sending", mover())
+
+    pipelined(priced.to_dicts(), partial(_post, bridge), _not_sent, turn, chunk=CHUNK, connections=CONNECTIONS)
+
+
+def _not_sent(line: Line, halt: BridgeError) -> Answer:
+    return Answer(line["ref"], "priced", None, f"not sent any more, after: {halt.tried}")
 
 
 def _post(bridge: Bridge, line: Line) -> Answer:

@@ -4,7 +4,7 @@ What belongs here: whether the plan may be applied, in which order, and its end.
 (`users.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,18 +13,18 @@ import dagster as dg
 import polars as pl
 
 from assets.extract import USERS_READ
-from assets.load.effect import is_dry
-from assets.load.users import PHASES, Done, Row, Sync, fetch_pins, identity, in_doubt
+from assets.load.effect import is_dry, pipelined
+from assets.load.users import PHASES, Done, Row, Sync, fetch_pins, identity, in_doubt, not_tried
 from assets.tables import SITE, described, numbered, stored
 from assets.transform import user_sync_plan
 from pipeline import looking, ownership, safety, warehouse
 from pipeline.domain import plan as plans
 from pipeline.domain import schemas
 from pipeline.errors import BridgeError, RejectedError, UnknownOutcomeError, UnsafeError
-from pipeline.resources import Bridge, in_parallel
+from pipeline.resources import Bridge
 
-CHUNK = 400
-"""Users between two commits: a second or two of work."""
+CHUNK = 200
+"""Users between two commits: a second or two of work; a killed run leaves up to two of these to be observed again."""
 
 FRESH = timedelta(minutes=30)
 """A plan rests on an observation; an older one is not applied."""
@@ -137,12 +137,16 @@ def _was_applied(written: pl.DataFrame, plan: pl.DataFrame, plan_id: str) -> boo
 
 
 def _apply(sync: Sync, rows: pl.DataFrame, apply: Callable[[Sync, Row], Done]) -> list[Row]:
-    """One phase: intents, calls over several connections, outcomes; commits before and after each chunk."""
+    """One phase: intents before the first call, calls over several connections, outcomes chunk by chunk."""
     outcomes: list[Row] = []
-    for start in range(0, rows.height, CHUNK):
-        chunk = rows.slice(start, CHUNK).to_dicts()
-        _prepare(sync, chunk)
-        done = in_parallel(partial(_tried, sync, apply), chunk, sync.settings.papercut.connections)
+    if not rows.height:
+        return outcomes
+    changes = rows.to_dicts()
+    fetch_pins(sync, changes)
+    with sync.bridge.warehouse.connect() as con:
+        sync.begun = set(ownership.owned(con, sync.site).filter(state="creating")["username"])
+
+    def turn(answered: list[tuple[Row, Done]], begun: Sequence[Row]) -> None:
         now = sync.bridge.clock()
         added = [
             {
@@ -150,16 +154,19 @@ def _apply(sync: Sync, rows: pl.DataFrame, apply: Callable[[Sync, Row], Done]) -
                 "coworker_id": row["coworker_id"], "outcome": result.outcome, "detail": result.detail,
                 "happened_at": now,
             }
-            for row, result in zip(chunk, done, strict=True)
+            for row, result in answered
         ]  # fmt: skip
+        events = [event for _, result in answered for event in result.events]
         with sync.bridge.warehouse.transaction() as con:
             frame = pl.DataFrame(added, schema=schemas.columns("papercut_user_sync"))
             warehouse.insert(con, "papercut_user_sync", schemas.checked("papercut_user_sync", frame))
-            ownership.record(con, sync.site, [event for result in done for event in result.events], now)
-        outcomes += added
-        for result in done:
-            if result.halt:
-                raise result.halt
+            ownership.record(con, sync.site, [*events, *_intents(begun)], now)
+        outcomes.extend(added)
+
+    connections = sync.settings.papercut.connections
+    tried, left = partial(_tried, sync, apply), partial(not_tried, sync)
+    pipelined(changes, tried, left, turn, chunk=CHUNK, connections=connections)
+    sync.customers.clear()
     return outcomes
 
 
@@ -175,18 +182,14 @@ def _tried(sync: Sync, apply: Callable[[Sync, Row], Done], row: Row) -> Done:
         return Done("failed", str(error), halt=error)
 
 
-def _prepare(sync: Sync, chunk: list[Row]) -> None:
-    """Record the intent to make a name, before the first call, and fetch the PINs that the chunk writes."""
-    events = [
+def _intents(rows: Sequence[Row]) -> list[Row]:
+    """The events before the calls: a name is ours from the moment at which it may be made."""
+    return [
         {**identity(row), "state": "creating", "reason": f"about to {row['action']}"}
         | ({"renamed_from": row["username"]} if row["action"] == "rename" else {})
-        for row in chunk
+        for row in rows
         if row["action"] in ("create", "rename")
     ]
-    with sync.bridge.warehouse.transaction() as con:
-        sync.begun |= set(ownership.owned(con, sync.site).filter(state="creating")["username"])
-        ownership.record(con, sync.site, events, sync.bridge.clock())
-    fetch_pins(sync, chunk)
 
 
 def _release_absent(con: warehouse.Connection, bridge: Bridge, site: str, plan: pl.DataFrame) -> None:

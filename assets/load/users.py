@@ -66,7 +66,8 @@ def fetch_pins(sync: Sync, rows: list[Row]) -> None:
     if not sync.minimum:
         sync.minimum = _password_minimum(sync)
     ids = sorted({row["coworker_id"] for row in secretive})
-    sync.customers = {record["Id"]: record for record in sync.bridge.nexudus.batch("coworkers", ids)}
+    found = sync.bridge.nexudus.batch("coworkers", ids)
+    sync.customers = {record["Id"]: {name: record.get(name) for name in CARD_FIELDS.values()} for record in found}
 
 
 def _password_minimum(sync: Sync) -> int:
@@ -101,6 +102,14 @@ def in_doubt(row: Row) -> tuple[Row, ...]:
     if row["action"] != "update" or not lost:
         return ()
     return ({"username": row["username"], "reason": "a change was in doubt", **lost},)
+
+
+def not_tried(sync: Sync, row: Row, halt: BridgeError) -> Done:
+    """A row that was not reached, and the error before it: the name that it was about to make stays nobody's."""
+    name = row["new_username"] or row["username"]
+    released: Row = {"username": name, "state": "released", "reason": "not tried"}
+    intended = row["action"] in ("create", "rename") and name not in sync.begun
+    return Done("failed", f"not tried any more, after: {halt.tried}", (released,) if intended else ())
 
 
 def _create(sync: Sync, row: Row) -> Done:

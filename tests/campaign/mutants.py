@@ -36,7 +36,7 @@ _LOOKED_UP = f"{RULES}::test_a_sale_with_an_unknown_outcome_is_not_sent_again_be
 MUTANTS: dict[str, Mutant] = {
     "no intent": Mutant(
         SALES,
-        'ledger.move(con, _because(chunk, "POST coworkerproducts"), "sending", bridge.mover(run_id, "dispatcher"))',
+        'ledger.move(con, intents, "sending", mover())',
         "pass",
         f"{RULES}::test_the_intent_is_stored_before_the_first_byte_leaves",
     ),

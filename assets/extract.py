@@ -5,7 +5,7 @@ What belongs here: the assets that read the two services and store what they ans
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -90,25 +90,37 @@ def credit_listing(bridge: Bridge) -> Listing:
     )  # fmt: skip
 
 
-@dg.asset(
-    group_name="extract", kinds={"rest", "duckdb"}, owners=["team:operations"],
-    metadata=described("nexudus_customers"),
+LISTS = {
+    "nexudus_customers": """Every customer of the Nexudus account: flags, home location, status.
+
+Complete at least every `complete_read_minutes` and whenever the totals disagree; in between only what changed. PINs
+and card numbers are kept as keyed digests.""",
+    "nexudus_credits": """Every printing credit of every customer: what was granted, what is left, from when to when it
+is valid.""",
+}
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            name, group_name="extract", kinds={"rest", "duckdb"}, owners=["team:operations"], description=description,
+            metadata=described(name),
+        )
+        for name, description in LISTS.items()
+    ],
+    can_subset=True,
 )  # fmt: skip
-def nexudus_customers(bridge: dg.ResourceParam[Bridge]) -> dg.MaterializeResult[Any]:
-    """Every customer of the Nexudus account: flags, home location, status.
-
-    Complete at least every `complete_read_minutes` and whenever the totals disagree; in between only what changed. PINs
-    and card numbers are kept as keyed digests.
-    """
-    return _read(bridge, customer_listing(bridge))
-
-
-@dg.asset(
-    group_name="extract", kinds={"rest", "duckdb"}, owners=["team:operations"], metadata=described("nexudus_credits")
-)
-def nexudus_credits(bridge: dg.ResourceParam[Bridge]) -> dg.MaterializeResult[Any]:
-    """Every printing credit of every customer: what was granted, what is left, from when to when it is valid."""
-    return _read(bridge, credit_listing(bridge))
+def nexudus_lists(
+    context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Bridge]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """The lists of the Nexudus account that the run asks for, read at the same time."""
+    lists = [
+        each
+        for each in (customer_listing(bridge), credit_listing(bridge))
+        if dg.AssetKey(each.table) in context.selected_asset_keys
+    ]
+    for each, result in zip(lists, in_parallel(partial(_read, bridge), lists), strict=True):
+        yield dg.MaterializeResult(asset_key=each.table, metadata=result.metadata)
 
 
 @dg.asset(

@@ -21,7 +21,7 @@ from pipeline.errors import MissingError
 from pipeline.resources import Bridge
 from pipeline.warehouse import Connection
 
-from assets.extract import nexudus_credits, nexudus_customers, papercut_print_jobs, papercut_users  # isort: skip
+from assets.extract import LISTS, papercut_print_jobs, papercut_users  # isort: skip
 
 HORIZON = timedelta(days=60)
 """Jobs printed or first seen longer ago are settled: the nightly re-read looks back 45 days."""
@@ -29,7 +29,7 @@ HORIZON = timedelta(days=60)
 
 @dg.asset(
     group_name="transform", kinds={"polars", "duckdb"}, owners=["team:operations"], partitions_def=SITE,
-    deps=[nexudus_customers, nexudus_credits],
+    deps=list(LISTS),
     metadata=described("print_accounts"),
 )  # fmt: skip
 def print_accounts(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Bridge]) -> dg.MaterializeResult[Any]:

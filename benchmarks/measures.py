@@ -18,7 +18,7 @@ from benchmarks.table import Row
 from benchmarks.worlds import Site, running, timed
 from pipeline.resources import CONNECTIONS
 
-SYNC_STEPS = 12
+SYNC_STEPS = 11
 DLT_FOLDER = Path(__file__).parent.parent / ".venv" / "dlt"
 SCRIPT_USERS = 200  # that the slow script makes: enough for a rate
 
@@ -190,7 +190,7 @@ def extraction(customers: int, rounds: int) -> list[Row]:
         other: list[float] = []
         for _ in range(rounds):
             site.later(4000)  # a complete read is due
-            mine.append(site.steps(site.run("site0"))["nexudus_customers"])
+            mine.append(site.steps(site.run("site0"))["nexudus_lists"])
             if python:
                 seconds, rows = peers.dlt_customers(python, site.nexudus, 2)
                 assert rows == customers, f"dlt read {rows} of {customers}"
@@ -207,7 +207,7 @@ def extraction(customers: int, rounds: int) -> list[Row]:
             f"{ratio:.1f}",
             ratio >= 4,
             f"{rate:,.0f} against {customers / statistics.median(other):,.0f} per second, {customers:,} customers: the"
-            f" step nexudus_customers of a complete read by Dagster's clock, against a pipeline run of"
+            f" step nexudus_lists of a complete read by Dagster's clock, against a pipeline run of"
             f" {peers.DLT[0]} (its second, when everything is imported), both with pages of 1,000 and {peers.DLT[1]}",
             f"{listed:.2f} of {statistics.median(mine):.2f} s are the list itself; the rest is digests, contract and"
             " storing",

@@ -15,8 +15,7 @@ from pipeline.resources import Bridge, for_runs
 from pipeline.settings import Settings, home, load_settings, prepared_home
 
 ASSETS = (
-    extract.nexudus_customers,
-    extract.nexudus_credits,
+    extract.nexudus_lists,
     extract.papercut_users,
     extract.papercut_print_jobs,
     transform.print_accounts,

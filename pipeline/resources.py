@@ -56,16 +56,20 @@ class Bridge:
         self.warehouse = Warehouse(home.warehouse, folders=(home.exports, home.backups))
         self.looked: Any = None
         """What one look keeps for the next in this process (`looking.lists`)."""
+        self._nexudus: NexudusClient | None = None
         self._papercut: dict[str, PaperCutClient] = {}
         self._sources: dict[str, JobSource] = {}
         self._making = threading.RLock()
 
-    @cached_property
+    @property
     def nexudus(self) -> NexudusClient:
         """The Nexudus client of the account."""
-        nexudus = self.settings.nexudus
-        email, password = secret(nexudus.email_env), secret(nexudus.password_env)
-        return NexudusClient(nexudus.base_url, email, password, wait=self._wait)
+        with self._making:
+            if self._nexudus is None:
+                nexudus = self.settings.nexudus
+                email, password = secret(nexudus.email_env), secret(nexudus.password_env)
+                self._nexudus = NexudusClient(nexudus.base_url, email, password, wait=self._wait)
+            return self._nexudus
 
     @cached_property
     def digest(self) -> Digester:
@@ -100,11 +104,11 @@ class Bridge:
             client.close()
         for source in self._sources.values():
             source.close()
-        if "nexudus" in self.__dict__:
-            self.nexudus.close()
+        if self._nexudus:
+            self._nexudus.close()
         self._papercut.clear()
         self._sources.clear()
-        self.__dict__.pop("nexudus", None)
+        self._nexudus = None
         self.warehouse.close()
 
 

@@ -135,7 +135,7 @@ def test_a_failed_run_is_told_once_and_anew_after_a_run_that_worked(bridge: Harn
         bridge.advance(minutes=61)
         assert not bridge.run().ok
         look(bridge)
-    assert mail.subjects() == ["[printbridge] london: nexudus_customers failed"]
+    assert mail.subjects() == ["[printbridge] london: nexudus_lists failed"]
     bridge.heal()
     assert bridge.run().ok
     assert look(bridge) == "nothing new"
@@ -144,7 +144,7 @@ def test_a_failed_run_is_told_once_and_anew_after_a_run_that_worked(bridge: Harn
     assert not bridge.run().ok
     look(bridge)
     (sent,) = mail.mails
-    for needed in ("Step nexudus_customers of sync_site, partition london.", "TransientError: GET spaces/coworkers",
+    for needed in ("Step nexudus_lists of sync_site, partition london.", "TransientError: GET spaces/coworkers",
                    "`printbridge run --site london`"):  # fmt: skip
         assert needed in sent.get_content(), sent.get_content()
     bridge.heal()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from tests.harness import credit, customer, running, world
+import pytest
+
+from tests.harness import credit, customer, during, running, world
 
 
 def test_a_customer_becomes_a_user_and_a_job_becomes_a_sale(folder: Path) -> None:
@@ -33,3 +36,19 @@ def test_a_customer_becomes_a_user_and_a_job_becomes_a_sale(folder: Path) -> Non
         assert bridge.writes() == {}, "a run right after another must change nothing"
 
         assert bridge.reconcile("2026-11-02").metadata["reconciliation"]["unexplained_cents"] == 0
+
+
+LISTS = ("GET coworkers", "GET coworkerextraservices")
+
+
+@pytest.mark.parametrize(("late", "other"), [LISTS, LISTS[::-1]])
+def test_customers_and_credits_are_read_at_the_same_time(folder: Path, late: str, other: str) -> None:
+    with running(folder, world([customer(101), customer(102)], [credit(401, 102, 100)])) as bridge:
+
+        def asked() -> None:
+            end = time.monotonic() + 1  # the answer is late by more than that
+            while not (seen := bridge.calls()["nexudus"].get(other)) and time.monotonic() < end:
+                time.sleep(0.02)
+            assert seen, f"there was no {other} while the answer to {late} was on its way"
+
+        assert during(bridge, "nexudus", late, bridge.run, asked).ok

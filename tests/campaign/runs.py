@@ -36,7 +36,7 @@ from pipeline.errors import BridgeError
 from pipeline.resources import Bridge, site_lock
 from pipeline.settings import load_settings, prepared_home
 from pipeline.warehouse import Connection, Warehouse
-from tests.harness import STEPS
+from tests.harness import take
 
 CHARGES = ("nexudus_credits", "papercut_print_jobs", "print_charges", "nexudus_print_charges")
 """The steps of a run that charges people who are users already."""
@@ -211,9 +211,8 @@ def _take(order: Order, answer: Pipe) -> None:
         with site_lock(home.locks, site):
             for name in order.steps:
                 points.active = name in {"nexudus_print_charges", "papercut_user_sync"}
-                step = STEPS[name].op.compute_fn
                 try:
-                    step.decorated_fn(*([context] if step.has_context_arg() else []), bridge=bridge)
+                    take(name, context, bridge)
                 except BridgeError as error:
                     failures[f"{site} {name}"] = f"{type(error).__name__}: {error}"
                     break

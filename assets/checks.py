@@ -66,9 +66,7 @@ def lines_are_readable(_: Bridge, con: Connection, site: str) -> Finding:
     """Whether every line of the job log could be read."""
     problems: list[str] = json.loads(warehouse.bookmark(con, site, "job_problems") or "[]")
     remedy = " What to do: correct or complete these lines; every other line was read, and these are tried again."
-    return Finding(
-        not problems, _listed(problems, "unreadable job row") + (remedy if problems else ""), ERROR, len(problems)
-    )
+    return _found(problems, "unreadable job row", remedy=remedy, severity=ERROR)
 
 
 def pins_are_usable(_: Bridge, con: Connection, site: str) -> Finding:
@@ -80,12 +78,7 @@ def pins_are_usable(_: Bridge, con: Connection, site: str) -> Finding:
     rows = [f"customer {coworker_id}: no PIN" for coworker_id in found.filter(reason="no_pin")["coworker_id"]]
     rows += [f"customers {', '.join(ids)}: one PIN for all" for ids in groups["ids"]]
     remedy = " What to do: give each a PIN of their own in Nexudus (Members and contacts > customer > Access)."
-    return Finding(
-        not rows,
-        _listed(rows, "customer without an own PIN", "customers without an own PIN") + (remedy if rows else ""),
-        WARN,
-        len(rows),
-    )
+    return _found(rows, "customer without an own PIN", "customers without an own PIN", remedy)
 
 
 def grants_are_plausible(bridge: Bridge, con: Connection, site: str) -> Finding:
@@ -94,13 +87,7 @@ def grants_are_plausible(bridge: Bridge, con: Connection, site: str) -> Finding:
     large = oversized_grants(warehouse.read(con, "nexudus_credits"), rules)
     rows = [f"credit {row['credit_id']}: {row['remaining_uses']}" for row in large.iter_rows(named=True)]
     remedy = f" What to do: correct them in Nexudus, or raise max_credits ({rules.max_credits})."
-    return Finding(
-        not rows,
-        _listed(rows, "credit above max_credits, not counted", "credits above max_credits, not counted")
-        + (remedy if rows else ""),
-        WARN,
-        len(rows),
-    )
+    return _found(rows, "credit above max_credits, not counted", "credits above max_credits, not counted", remedy)
 
 
 def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
@@ -113,19 +100,14 @@ def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
     remedy = (
         f" {'; '.join(sums)}. Nobody is charged for them; if a customer printed them, charge them by hand in Nexudus."
     )
-    return Finding(
-        not rows,
-        _listed(rows, "job without an owner", "jobs without an owner") + (remedy if rows else ""),
-        WARN,
-        len(rows),
-    )
+    return _found(rows, "job without an owner", "jobs without an owner", remedy)
 
 
 def nothing_is_held(_: Bridge, con: Connection, site: str) -> Finding:
     """Whether charges wait for a person."""
     held = ledger.lines_in(con, site, "held")
     rows = [f"{row['ref']} ({row['amount_cents']} cents): {row['reason']}" for row in held.iter_rows(named=True)]
-    return Finding(not rows, _listed(rows, "held charge"), WARN, len(rows))
+    return _found(rows, "held charge")
 
 
 def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
@@ -141,9 +123,7 @@ def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
         f"{r['action']} of customer {r['coworker_id']}: {r['outcome']}: {r['detail']}"
         for r in last.iter_rows(named=True)
     ]
-    return Finding(
-        not rows, _listed(rows, "change that did not succeed", "changes that did not succeed"), WARN, len(rows)
-    )
+    return _found(rows, "change that did not succeed", "changes that did not succeed")
 
 
 def nothing_is_unexplained(_: Bridge, con: Connection, site: str) -> Finding:
@@ -151,12 +131,8 @@ def nothing_is_unexplained(_: Bridge, con: Connection, site: str) -> Finding:
     found = warehouse.read(con, "reconciliation", site).filter(pl.col("unexplained_cents") != 0).sort("day", "job_id")
     rows = [f"{row['day']} job {row['job_id']}: {row['finding']}" for row in found.iter_rows(named=True)]
     total = found["unexplained_cents"].sum()
-    return Finding(
-        not rows,
-        _listed(rows, f"unexplained difference ({total} cents)", f"unexplained differences ({total} cents in all)"),
-        ERROR,
-        len(rows),
-    )
+    one, many = f"unexplained difference ({total} cents)", f"unexplained differences ({total} cents in all)"
+    return _found(rows, one, many, severity=ERROR)
 
 
 STAGES: dict[str, dict[tuple[str, str], Question]] = {
@@ -212,11 +188,15 @@ def _stage(name: str, questions: dict[tuple[str, str], Question]) -> dg.AssetChe
     return checks
 
 
-def _listed(rows: list[str], one: str, many: str = "") -> str:
+def _found(
+    rows: list[str], one: str, many: str = "", remedy: str = "", *, severity: dg.AssetCheckSeverity = WARN
+) -> Finding:
+    """The rows at fault by number, the first of them by name, and what to do; all is well without any."""
     if not rows:
-        return f"no {many or one + 's'}"
+        return Finding(passed=True, text=f"no {many or one + 's'}", severity=severity)
     more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return f"{counted(len(rows), one, many)}: {'; '.join(rows[:SHOWN])}{more}."
+    text = f"{counted(len(rows), one, many)}: {'; '.join(rows[:SHOWN])}{more}.{remedy}"
+    return Finding(passed=False, text=text, severity=severity, rows=len(rows))
 
 
 CHECKS: list[Any] = [_stage(name, questions) for name, questions in STAGES.items()]

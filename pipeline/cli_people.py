@@ -6,7 +6,7 @@ results look (`console.py`). Everything heavy is imported inside the command tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,30 +58,27 @@ def access_list(
     console.lines(counted(len(rows), "customer"), _not_found(unknown))
 
 
-@access.command("grant")
-def access_grant(
-    emails: Emails = None, plan: Plan = None, team: Team = None, *, members: Members = False,
-    contacts: Contacts = False, everyone: Everyone = False, site: Home = None,
-    pay: Pay = False, free: Free = False, apply: Apply = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Give customers a printing flag. Shows what would change; --apply does it and writes an undo file."""
-    with configured_bridge() as bridge:
-        choice = _choice(bridge, emails, plan, team, members=members, contacts=contacts, everyone=everyone, site=site)
-        _need_a_choice(bridge, choice, site, everyone=everyone)
-        _set(bridge, choice, _flags(pay=pay, free=free, value=True), apply=apply, as_json=as_json)
+def _setting(*, value: bool) -> Callable[..., None]:
+    """The command that gives the chosen customers a flag, or takes it from them."""
+
+    def command(
+        emails: Emails = None, plan: Plan = None, team: Team = None, *, members: Members = False,
+        contacts: Contacts = False, everyone: Everyone = False, site: Home = None,
+        pay: Pay = False, free: Free = False, apply: Apply = False, as_json: AsJson = False,
+    ) -> None:  # fmt: skip
+        with configured_bridge() as bridge:
+            choice = _choice(
+                bridge, emails, plan, team, members=members, contacts=contacts, everyone=everyone, site=site
+            )
+            _need_a_choice(bridge, choice, site, everyone=everyone)
+            _set(bridge, choice, _flags(pay=pay, free=free, value=value), apply=apply, as_json=as_json)
+
+    return command
 
 
-@access.command("revoke")
-def access_revoke(
-    emails: Emails = None, plan: Plan = None, team: Team = None, *, members: Members = False,
-    contacts: Contacts = False, everyone: Everyone = False, site: Home = None,
-    pay: Pay = False, free: Free = False, apply: Apply = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Take a printing flag from customers. Shows what would change; --apply does it and writes an undo file."""
-    with configured_bridge() as bridge:
-        choice = _choice(bridge, emails, plan, team, members=members, contacts=contacts, everyone=everyone, site=site)
-        _need_a_choice(bridge, choice, site, everyone=everyone)
-        _set(bridge, choice, _flags(pay=pay, free=free, value=False), apply=apply, as_json=as_json)
+SHOWS_FIRST = "Shows what would change; --apply does it and writes an undo file."
+access.command("grant", help=f"Give customers a printing flag. {SHOWS_FIRST}")(_setting(value=True))
+access.command("revoke", help=f"Take a printing flag from customers. {SHOWS_FIRST}")(_setting(value=False))
 
 
 @access.command("undo")

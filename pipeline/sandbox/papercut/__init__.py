@@ -1,7 +1,7 @@
 """A PaperCut server for the sandbox, faithful on the wire and in its database.
 
 `site` puts the parts together; `server` receives calls; `users` and `system` are its methods; `records` and `jobs` are
-what it knows and the rules it keeps. Source: `papercut-api.md`.
+what it knows and the rules it keeps; `values` is what callers may send. Source: `papercut-api.md`.
 """
 
 from pipeline.sandbox.papercut.site import PaperCutSite

@@ -15,7 +15,8 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.sandbox.database import Row
-from pipeline.sandbox.papercut.records import Records, RefusedError, User, flag, money
+from pipeline.sandbox.papercut.records import Records, User
+from pipeline.sandbox.papercut.values import RefusedError, flag, money
 from pipeline.sandbox.print_files import PrintFiles
 
 Request = Mapping[str, Any]

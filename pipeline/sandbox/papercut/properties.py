@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.sandbox import wire
-from pipeline.sandbox.papercut.records import Records, RefusedError, User, flag, money
+from pipeline.sandbox.papercut.records import Records, User
 from pipeline.sandbox.papercut.server import Server
+from pipeline.sandbox.papercut.values import RefusedError, flag, money
 
 _TEXTS = {
     "department": "department",

@@ -8,48 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.sandbox.core import Core
 from pipeline.sandbox.database import Database, Row
+from pipeline.sandbox.papercut.values import RefusedError, flag, money
 
 API_USER = "[api]"
 TEMPLATE_PRINTER = "!!template printer!!"
 TEMPLATE_ACCOUNT = "!!template account!!"
 ALL_USERS = "!!All Users!!"
 INTERNAL_USERS = "!!Internal Users!!"
-
-
-class RefusedError(Exception):
-    """PaperCut refuses a request. `kind` names the switch `fault_text_<kind>` that holds the words."""
-
-    def __init__(self, kind: str, name: str = "") -> None:
-        self.kind = kind
-        self.name = name
-        super().__init__(f"{kind} {name}".strip())
-
-
-def flag(value: object) -> str:
-    """A truth value as the tables keep it."""
-    return "Y" if value else "N"
-
-
-def money(text: object) -> Decimal:
-    """An exact amount from what a caller sent: a number or its text.
-
-    Raises:
-        RefusedError: not a number.
-    """
-    try:
-        amount = Decimal(str(text))
-    except InvalidOperation as error:
-        raise RefusedError("bad_number", str(text)) from error
-    if not amount.is_finite():
-        raise RefusedError("bad_number", str(text))
-    return amount
 
 
 @dataclass

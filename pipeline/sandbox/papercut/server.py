@@ -13,7 +13,8 @@ from typing import Any, cast
 from pipeline.sandbox import wire
 from pipeline.sandbox.core import Core
 from pipeline.sandbox.papercut.jobs import Jobs
-from pipeline.sandbox.papercut.records import Records, RefusedError
+from pipeline.sandbox.papercut.records import Records
+from pipeline.sandbox.papercut.values import RefusedError
 
 ADDRESSES_KEY = "auth.webservices.allowed-addresses"
 AUTH_KEY = "auth.webservices.auth-token"

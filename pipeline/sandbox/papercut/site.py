@@ -16,8 +16,9 @@ from pipeline.sandbox.core import Core
 from pipeline.sandbox.database import READER, Cluster, CountingProxy, Database
 from pipeline.sandbox.papercut import system, users
 from pipeline.sandbox.papercut.jobs import Jobs, Request
-from pipeline.sandbox.papercut.records import Records, RefusedError, User, money
+from pipeline.sandbox.papercut.records import Records, User
 from pipeline.sandbox.papercut.server import ADDRESSES_KEY, AUTH_KEY, INVENTED_TEXTS, Server, tokens
+from pipeline.sandbox.papercut.values import RefusedError, money
 from pipeline.sandbox.print_files import PrintFiles
 
 METHOD_MODULES = (users, system)

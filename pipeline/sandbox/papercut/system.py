@@ -13,8 +13,9 @@ from typing import Any
 from pipeline.sandbox import wire
 from pipeline.sandbox.database import Row
 from pipeline.sandbox.papercut.properties import shown, truth
-from pipeline.sandbox.papercut.records import TEMPLATE_PRINTER, RefusedError, flag, money
+from pipeline.sandbox.papercut.records import TEMPLATE_PRINTER
 from pipeline.sandbox.papercut.server import Server, method, page, pairs, strings
+from pipeline.sandbox.papercut.values import RefusedError, flag, money
 
 _ACCOUNT_TEXTS = {"comment-option": "comments", "invoice-option": "invoicing", "notes": "notes", "pin": "pin"}
 _ACCOUNT_FLAGS = {"disabled": "disabled", "restricted": "restricted"}

@@ -19,8 +19,8 @@ from pipeline.sandbox.papercut.properties import (
     read_property,
     write_property,
 )
-from pipeline.sandbox.papercut.records import RefusedError, flag, money
 from pipeline.sandbox.papercut.server import NoSuchMethodError, Server, method, page, pairs, strings
+from pipeline.sandbox.papercut.values import RefusedError, flag, money
 
 # 3.1 Users
 

@@ -7,6 +7,7 @@ the campaigns (`tests/campaign`). Without names every campaign runs; `python -m 
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import os
 import random
@@ -35,6 +36,10 @@ BATCH = 8
 
 CHECK = 200
 """Steps of a story between two looks."""
+
+
+LOT = 100
+"""Random worlds that one process looks at before another sandbox is started."""
 
 
 class Row(NamedTuple):
@@ -231,20 +236,51 @@ def overlap(scale: Scale, say: Say) -> Row:
     )  # fmt: skip
 
 
+class Lot(NamedTuple):
+    """Some random worlds, by their first seed, and the time (of `time.time`) at which it ends all the same."""
+
+    seed: int
+    worlds: int
+    end: float
+
+
+class Seen(NamedTuple):
+    """What came of a lot."""
+
+    worlds: int
+    wrong: list[str]
+    counts: Counter[str]
+
+
 def users(scale: Scale, say: Say) -> Row:
     """Random worlds under the real sync, with short reads and writes that go wrong."""
-    end, done, bad = time.monotonic() + scale.minutes * 60, 0, 0
-    with _folder() as folder, syncing(folder) as syncs:
-        while done < scale.worlds and time.monotonic() < end and bad < 10:
-            if found := syncs.violation(scale.seed + done):
-                say(found)
-                bad += 1
-            done += 1
-    counts = ", ".join(f"{name} {number:,}" for name, number in sorted(syncs.seen.items()) if name != "worlds")
+    end, size = time.time() + scale.minutes * 60, max(1, min(LOT, scale.worlds // (os.cpu_count() or 1)))
+    starts = range(0, scale.worlds, size)
+    lots = [Lot(scale.seed + start, min(size, scale.worlds - start), end) for start in starts]
+    seen: list[Seen] = []
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        for each in pool.map(_lot, lots):
+            seen.append(each)
+            for sentence in each.wrong:
+                say(sentence)
+    done, bad = sum(each.worlds for each in seen), sum(len(each.wrong) for each in seen)
+    total = sum((each.counts for each in seen), Counter[str]())
+    counts = ", ".join(f"{name} {number:,}" for name, number in sorted(total.items()) if name != "worlds")
     return Row(
         "user sync on random worlds", f"{scale.worlds:,} worlds, 0 writes to unmanaged users, caps hold, second run 0",
         f"{done:,} worlds, {bad} violations ({counts})", not bad and done >= scale.worlds,
     )  # fmt: skip
+
+
+def _lot(lot: Lot) -> Seen:
+    """Look at one world after the other."""
+    logging.disable(logging.CRITICAL)  # thousands of writes go wrong on purpose
+    done, wrong = 0, list[str]()
+    with _folder() as folder, syncing(folder) as syncs:
+        while done < lot.worlds and time.time() < lot.end and len(wrong) < 10:
+            wrong += filter(None, [syncs.violation(lot.seed + done)])
+            done += 1
+        return Seen(done, wrong, Counter(syncs.seen))
 
 
 def plans(scale: Scale, say: Say) -> Row:

@@ -20,13 +20,13 @@ demo: $(READY)  ## a month of a coworking space with two sites, in the sandbox
 	$(BIN)/printbridge demo
 
 test: $(READY)  ## every test
-	$(BIN)/pytest
+	$(EVERY_TEST)
 
 check: $(READY)  ## lint, format, types, then every test, the definitions among them
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
-	$(BIN)/pytest
+	$(EVERY_TEST)
 
 dev: $(READY)  ## Dagster's UI and the schedules on 127.0.0.1:3000, for bridge.toml or, without one, a sandbox
 	$(BIN)/printbridge dev
@@ -45,6 +45,10 @@ lock:  ## new exact versions in requirements.lock; needs uv
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --only-binary :all: --emit-build-options \
 	    --generate-hashes --no-strip-extras --no-annotate --custom-compile-command "make lock" --group dev \
 	    --output-file requirements.lock pyproject.toml
+
+# A process for each core; the tests of a file stay together, for they share servers. More than four would wait for the
+# longest files. One file or one test is run without this: it would only wait for the processes.
+EVERY_TEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 MONEY_TESTS := ledger ownership plan credits charges reconcile recovery recover gate sync reruns access effects user_effects
 MONEY_CODE := pipeline/ledger.py,pipeline/recover.py,pipeline/held.py,pipeline/safety.py,pipeline/ownership.py,$\

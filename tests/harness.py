@@ -6,15 +6,18 @@ servers' own state, never a table of the bridge.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +33,7 @@ from pipeline.outcomes import Outcome, run_job
 from pipeline.resources import Bridge, site_lock
 from pipeline.runs import SYNC
 from pipeline.sandbox.app import start
+from pipeline.sandbox.database import new_files
 from pipeline.settings import Settings, load_settings, prepared_home
 
 NOW = "2026-11-02T09:00:00Z"
@@ -324,6 +328,15 @@ def configuration(
     return "\n".join(lines) + "\n", environment
 
 
+@cache
+def database_files() -> Path:
+    """The files of a new PostgreSQL, made once: every sandbox of a test run would make the same."""
+    place = tempfile.TemporaryDirectory(prefix="printbridge-postgres-")
+    atexit.register(place.cleanup)
+    new_files(Path(place.name))
+    return Path(place.name)
+
+
 @contextmanager
 def running(
     folder: Path, given: Mapping[str, Any], sites: Mapping[str, Json] | None = None, **site_settings: Any
@@ -338,7 +351,7 @@ def running(
     """
     before, umask = dict(os.environ), os.umask(0o022)
     os.umask(umask)
-    with start(dict(given), folder / "sandbox") as ready:
+    with start(dict(given), folder / "sandbox", database_files() if shutil.which("cp") else None) as ready:
         for name in ready["sites"]:
             (folder / "sandbox" / f"printlog-{name}").mkdir()
         text, environment = configuration(ready, folder / "sandbox", sites, **site_settings)

@@ -139,7 +139,9 @@ class Sandbox:
         }
 
 
-def serve(world: Json, ready_file: Path, port: int = 0, *, until_eof: bool = False) -> None:
+def serve(
+    world: Json, ready_file: Path, port: int = 0, *, until_eof: bool = False, database_files: Path | None = None
+) -> None:
     """Serve a world until SIGTERM or SIGINT.
 
     Args:
@@ -147,22 +149,24 @@ def serve(world: Json, ready_file: Path, port: int = 0, *, until_eof: bool = Fal
         ready_file: written when everything answers.
         port: the port on 127.0.0.1; 0 takes a free one.
         until_eof: also stop when standard input ends, which it does when the parent process is gone.
+        database_files: see `Cluster`.
 
     Raises:
         ValueError: the world holds a value that its service could not.
         OSError: the port is taken.
     """
-    asyncio.run(_serve(world, ready_file, port, until_eof=until_eof))
+    asyncio.run(_serve(world, ready_file, port, database_files, until_eof=until_eof))
 
 
-async def _serve(world: Json, ready_file: Path, port: int, *, until_eof: bool) -> None:
+async def _serve(world: Json, ready_file: Path, port: int, database_files: Path | None, *, until_eof: bool) -> None:
     stopped = _stop_event(until_eof=until_eof)
     core = Core(Clock.starting_at(world.get("clock")), {})
     set_switches(core, world.get("switches", {}))
     nexudus = Nexudus(core, _with_locations(world))
     listener = socket.create_server((HOST, port))
     async with AsyncExitStack() as stack:
-        sandbox = Sandbox(core, nexudus, await _sites(core, world.get("sites", {}), ready_file.parent, stack))
+        sites = await _sites(core, world.get("sites", {}), ready_file.parent, database_files, stack)
+        sandbox = Sandbox(core, nexudus, sites)
         server = Server(
             uvicorn.Config(
                 sandbox.application(),
@@ -194,14 +198,17 @@ def _with_locations(world: Json) -> Json:
     return nexudus | {"businesses": businesses}
 
 
-async def _sites(core: Core, worlds: Json, folder: Path, stack: AsyncExitStack) -> dict[str, Site]:
+async def _sites(
+    core: Core, worlds: Json, folder: Path, database_files: Path | None, stack: AsyncExitStack
+) -> dict[str, Site]:
     """Start the PaperCut servers, which stop with the stack. Their print files go below `folder`."""
     if not worlds:
         return {}
     from pipeline.sandbox.database import Cluster  # noqa: PLC0415 - a world without sites starts without PostgreSQL
     from pipeline.sandbox.papercut import PaperCutSite  # noqa: PLC0415 - as above
 
-    cluster = Cluster(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="printbridge-sandbox-"))))
+    place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="printbridge-sandbox-")))
+    cluster = Cluster(place, database_files)
     await cluster.start()
     stack.push_async_callback(cluster.stop)
     sites: dict[str, Site] = {}
@@ -238,12 +245,13 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def start(world: Json, folder: Path) -> Generator[Json]:
+def start(world: Json, folder: Path, database_files: Path | None = None) -> Generator[Json]:
     """Run a sandbox in a process of its own for the length of a `with` block; yields the content of the ready file.
 
     Args:
         world: the content of a world file.
         folder: where the world, the ready file and the log of the process go.
+        database_files: see `Cluster`.
 
     Raises:
         PermanentError: the sandbox did not start; the message has the end of its log.
@@ -254,6 +262,7 @@ def start(world: Json, folder: Path) -> Generator[Json]:
     world_file.write_bytes(dump(world))
     command = [sys.executable, "-m", "pipeline.sandbox.app", "--until-eof"]
     command += ["--world", str(world_file), "--ready-file", str(ready_file)]
+    command += ["--database-files", str(database_files)] if database_files else []
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)  # noqa: S603 - ours
     try:
@@ -282,15 +291,19 @@ def _wait(process: subprocess.Popen[bytes], ready_file: Path, log: Path) -> Json
 
 
 def main() -> None:
-    """`python -m pipeline.sandbox.app --world FILE --ready-file FILE [--port N] [--until-eof]`."""
+    """`python -m pipeline.sandbox.app --world FILE --ready-file FILE [--port N] [--until-eof] [...]`."""
     parser = ArgumentParser(prog="python -m pipeline.sandbox.app", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--world", type=Path, required=True, help="the world file, JSON")
     parser.add_argument("--ready-file", type=Path, required=True, help="written when everything answers")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--until-eof", action="store_true", help="also stop when standard input ends")
+    parser.add_argument(
+        "--database-files", type=Path, help="of a new PostgreSQL: copied, which is faster than making them"
+    )
     arguments = parser.parse_args()
     world = json.loads(arguments.world.read_bytes())
-    serve(world, arguments.ready_file, arguments.port, until_eof=arguments.until_eof)
+    options = {"until_eof": arguments.until_eof, "database_files": arguments.database_files}
+    serve(world, arguments.ready_file, arguments.port, **options)
 
 
 if __name__ == "__main__":

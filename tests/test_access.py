@@ -17,8 +17,8 @@ from pipeline import access
 from pipeline.access import Choice, Result
 from pipeline.definitions import set_flags
 from pipeline.errors import ConfigError
+from tests.commands import printbridge
 from tests.harness import LEEDS, Harness, customer, telling, world
-from tests.test_cli import printbridge
 
 STAMPS = {"UpdatedOn", "UpdatedBy"}
 RICH: dict[str, Any] = {

@@ -16,8 +16,8 @@ from pipeline import adopt, ownership
 from pipeline.adopt import Result
 from pipeline.definitions import mark_user
 from pipeline.errors import ConfigError
+from tests.commands import printbridge
 from tests.harness import Harness, credit, customer, telling, world
-from tests.test_cli import printbridge
 
 DRY = {"printbridge/dry_run": "true"}
 ADOPTED = {"c101@example.com": 101, "ann": 102, "c103@example.com": 103}

@@ -19,9 +19,9 @@ from pipeline import alerts, safety
 from pipeline.channels import Message, channels, payload
 from pipeline.errors import BridgeError, ConfigError
 from pipeline.settings import AlertSettings
+from tests.commands import printbridge
 from tests.harness import Harness, customer, telling, world
 from tests.sinks import MailServer, WebServer, listening
-from tests.test_cli import printbridge
 
 AT = datetime(2026, 11, 2, 9, tzinfo=UTC)
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +19,10 @@ import pytest
 
 from pipeline.backup import kept
 from pipeline.domain.references import reference
+from tests.commands import PRINTBRIDGE, ROOT, printbridge
 from tests.harness import Harness, credit, customer, running, world
 
-PRINTBRIDGE = (sys.executable, "-m", "pipeline.cli")
-ROOT = Path(__file__).parent.parent
 ANN, BOB = "c101@example.com", "c102@example.com"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The one JSON document on standard output."""
-        return json.loads(self.out)
-
-
-def printbridge(*words: str, answer: str = "", code: int | None = 0, **environment: str) -> Said:
-    """Run the command; it must end with `code`, without a traceback."""
-    done = subprocess.run(
-        [*PRINTBRIDGE, *words], input=answer, capture_output=True, text=True, timeout=120, check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    assert code is None or done.returncode == code, f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}"
-    return Said(done.returncode, done.stdout, done.stderr)
 
 
 def people() -> dict[str, Any]:
@@ -87,6 +60,7 @@ def test_init_then_a_configuration_without_secrets(tmp_path: Path) -> None:
     place = {"PRINTBRIDGE_CONFIG": str(tmp_path / "bridge.toml"), "PRINTBRIDGE_HOME": str(tmp_path / "data")}
     absent = printbridge("run", code=2, **place)
     assert absent.err.startswith(f"Config: There is no configuration file {tmp_path}/bridge.toml. What to do: run `pri")
+    assert printbridge("run", code=2, **place) == absent, "forked, the command must answer as when it is started anew"
 
     assert "Next: fill in both, then run `printbridge doctor`." in printbridge("init", **place).out
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600

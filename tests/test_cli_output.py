@@ -20,8 +20,8 @@ import pytest
 import typer.main
 
 from pipeline.cli import app
+from tests.commands import PRINTBRIDGE, ROOT, printbridge
 from tests.harness import Harness, customer, telling, world
-from tests.test_cli import PRINTBRIDGE, ROOT, printbridge
 
 HELD = {"london": {"max_charge": 40}}
 

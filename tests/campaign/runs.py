@@ -44,8 +44,8 @@ CHARGES = ("nexudus_credits", "papercut_print_jobs", "print_charges", "nexudus_p
 SECONDS = 600.0
 """A run that takes longer hangs."""
 
-_WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["tests.campaign.runs"])
+WARM = multiprocessing.get_context("forkserver")
+WARM.set_forkserver_preload(["tests.campaign.runs"])
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ def run(order: Order) -> Report:
 
 def started(order: Order) -> tuple[Any, Pipe]:
     """A run that has begun."""
-    here, there = _WARM.Pipe(duplex=False)
-    process = _WARM.Process(target=_take, args=(order, there), daemon=True)
+    here, there = WARM.Pipe(duplex=False)
+    process = WARM.Process(target=_take, args=(order, there), daemon=True)
     process.start()
     there.close()
     return process, here

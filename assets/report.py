@@ -19,6 +19,7 @@ from assets.tables import MONTH, SITE_MONTH, dimensions
 from assets.transform import reconciliation
 from pipeline import ledger, warehouse
 from pipeline.domain import report
+from pipeline.domain.cells import write_csv
 from pipeline.domain.jobs import latest
 from pipeline.reports import Title
 from pipeline.resources import Bridge
@@ -72,7 +73,7 @@ def _report(bridge: Bridge, sites: Sequence[str], month: str, folder: Path, scop
     with _replacing(folder) as made:
         for name, sheet in sheets.items():
             with (made / f"{name}.csv").open("wb") as file:
-                report.write_csv(sheet, file)
+                write_csv(sheet, file)
         write_workbook(made / f"{stem}.xlsx", sheets, title)
         (made / f"{stem}.html").write_bytes(page(sheets, before, title))
     files = sorted(folder.iterdir())

@@ -17,7 +17,7 @@ import polars as pl
 
 from benchmarks.pricing import NOW, RULES, TIME, made, priced, world
 from benchmarks.worlds import paired, peak_mb, timed
-from pipeline.domain import report, schemas
+from pipeline.domain import cells, report, schemas
 
 MONTH = "2026-10"
 
@@ -45,14 +45,14 @@ def _ours(folder: Path) -> None:
 
 def _written(path: Path, sheet: pl.DataFrame) -> None:
     with path.open("wb") as file:
-        report.write_csv(sheet, file)
+        cells.write_csv(sheet, file)
 
 
 def _both(folder: Path, rounds: int) -> dict[str, object]:
     sheet = _sheets(folder)["jobs"]
-    safe = report.safe_cells(sheet)
+    safe = cells.safe_cells(sheet)
     with duckdb.connect() as con:
-        con.register("cells", pl.read_csv(report.to_csv(sheet), infer_schema=False))
+        con.register("cells", pl.read_csv(cells.to_csv(sheet), infer_schema=False))
         con.execute("CREATE TABLE finished AS SELECT * FROM cells")
         con.unregister("cells")
         mine, copy = paired(
@@ -62,8 +62,8 @@ def _both(folder: Path, rounds: int) -> dict[str, object]:
         )
     return {
         "ours": mine, "copy": copy,
-        "safe": statistics.median(timed(lambda: report.safe_cells(sheet))[0] for _ in range(rounds)),
-        "amounts": statistics.median(timed(lambda: report.with_amounts(safe))[0] for _ in range(rounds)),
+        "safe": statistics.median(timed(lambda: cells.safe_cells(sheet))[0] for _ in range(rounds)),
+        "amounts": statistics.median(timed(lambda: cells.with_amounts(safe))[0] for _ in range(rounds)),
         "input_mb": sum((folder / f"{name}.parquet").stat().st_size for name in ("jobs", "lines")) / 2**20,
         "sheet_mb": sheet.estimated_size("mb"),
     }  # fmt: skip

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.domain import schemas
+from pipeline.domain.cells import safe_cells, to_csv
 from pipeline.domain.reconcile import reconcile
 from pipeline.domain.references import references
-from pipeline.domain.report import month_before, monthly, months_to_date, safe_cells, to_csv, together, year_to_date
+from pipeline.domain.report import month_before, monthly, months_to_date, together, year_to_date
 from tests.frames import LEDGER, customers, jobs, moment, rules, shuffled, table
 
 GOLDEN = Path(__file__).parent / "fixtures" / "report"

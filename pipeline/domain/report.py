@@ -1,8 +1,8 @@
-"""The monthly print-charge report: what was printed and charged, as tidy sheets, and how a sheet becomes a safe file.
+"""The monthly print-charge report: what was printed and charged, as tidy sheets.
 
-What belongs here: which rows and sums stand on which sheet, the neutralising of cells, CSV. What does not: reading the
-warehouse (`assets/report.py`), the figures of the page (`figures.py`), workbook and page (`pipeline.reports`). The same
-rows give the same bytes, in any order.
+What belongs here: which rows and sums stand on which sheet. What does not: reading the warehouse (`assets/report.py`),
+how a sheet becomes a safe file (`cells.py`), the figures of the page (`figures.py`), workbook and page
+(`pipeline.reports`). The same rows give the same sheets, in any order.
 
 Money on a sheet is `x_cents`; in a file it stands again as `x`, in major units with two decimals. A month is the site's
 own, and a job stays in the month in which it was printed: a late refund changes that month's report. `printed_at` on a
@@ -11,10 +11,8 @@ sheet is the time on the wall of the site, without a zone, because the cell of a
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import BinaryIO
 
 import polars as pl
 
@@ -22,13 +20,7 @@ from pipeline.domain.charges import counts, live
 from pipeline.domain.reconcile import day_bounds, whole_cents
 from pipeline.domain.rules import SiteRules
 
-_ROWS = 100_000  # of a sheet, made text at a time
-
 _MEANS = ("credits", "money", "waived", "held")
-
-# What a spreadsheet takes for a formula, also behind blanks and invisible characters, once the full-width and other
-# compatibility forms are folded (NFKC).
-_FORMULA = r"^[\s\p{C}]*[=+\-\x{2212}@\t\r\n]"
 
 
 def monthly(  # noqa: PLR0917 - the tables that the report shows
@@ -132,43 +124,6 @@ def year_to_date(  # noqa: PLR0917 - the tables that the report shows
 def together(reports: Sequence[dict[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
     """The sheets of several sites below one another, sheet by sheet."""
     return {name: pl.concat(report[name] for report in reports) for name in reports[0]}
-
-
-def looks_like_formula(text: pl.Expr) -> pl.Expr:
-    """Whether a spreadsheet would run a text: it starts with = + - @ tab or a line break.
-
-    Also behind blanks or invisible characters, or as a full-width form. Null for null.
-    """
-    return text.str.normalize("NFKC").str.contains(_FORMULA)
-
-
-def safe_cells(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with an apostrophe before each text that a spreadsheet would run as a formula; other cells unchanged.
-
-    Numbers and dates are no text. Doing it twice changes nothing.
-    """
-    text = pl.selectors.string()
-    return frame.with_columns(pl.when(looks_like_formula(text)).then(pl.lit("'") + text).otherwise(text).name.keep())
-
-
-def to_csv(frame: pl.DataFrame) -> bytes:
-    """A sheet as CSV (RFC 4180: commas, CRLF, quotes where needed), its cells safe, its money also in major units.
-
-    UTF-8 with a byte order mark: without it Excel reads names in other scripts as rubbish; other readers skip it
-    (Python: `utf-8-sig`).
-    """
-    text = io.BytesIO()
-    write_csv(frame, text)
-    return text.getvalue()
-
-
-def write_csv(frame: pl.DataFrame, file: BinaryIO) -> None:
-    """Write what `to_csv` gives, some rows at a time: the texts of a long sheet never stand in memory all at once."""
-    for start in range(0, max(frame.height, 1), _ROWS):
-        with_amounts(safe_cells(frame.slice(start, _ROWS))).write_csv(
-            file, include_bom=not start, include_header=not start, line_terminator="\r\n",
-            datetime_format="%Y-%m-%d %H:%M",
-        )  # fmt: skip
 
 
 # --- the sheets -------------------------------------------------------------------------------------------------------
@@ -385,16 +340,3 @@ def _local(column: str, rules: SiteRules) -> pl.Expr:
 def _placed(sheet: pl.DataFrame, rules: SiteRules, currency: str | None) -> pl.DataFrame:
     """The sheet with site and currency before its columns."""
     return sheet.select(pl.lit(rules.name).alias("site"), pl.lit(currency, pl.String).alias("currency"), pl.all())
-
-
-def with_amounts(sheet: pl.DataFrame) -> pl.DataFrame:
-    """The sheet with, after each column in cents, the same in major units as text: 1205 -> 12.05."""
-    shown: list[pl.Expr] = []
-    for name in sheet.columns:
-        shown.append(pl.col(name))
-        if name.endswith("_cents"):
-            cents = pl.col(name)
-            sign = pl.when(cents < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-            units, rest = (cents.abs() // 100).cast(pl.String), (cents.abs() % 100).cast(pl.String).str.zfill(2)
-            shown.append((sign + units + "." + rest).alias(name.removesuffix("_cents")))
-    return sheet.select(shown)

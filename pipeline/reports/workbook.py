@@ -21,7 +21,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.utility import xl_rowcol_to_cell
 from xlsxwriter.worksheet import Worksheet
 
-from pipeline.domain.report import looks_like_formula
+from pipeline.domain.cells import looks_like_formula
 from pipeline.reports import Title, sign
 
 MOST_ROWS = 1_000_000

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,20 @@ from assets.transform import reconciliation
 from pipeline import ledger, warehouse
 from pipeline.domain import report
 from pipeline.domain.cells import write_csv
-from pipeline.domain.jobs import latest
 from pipeline.reports import Title
 from pipeline.resources import Bridge
+from pipeline.warehouse import Connection
 
 ALL_SITES = "all-sites"
 """The folder of the report of all sites together."""
+
+PART_JOBS = 100_000
+"""How many jobs are worked on at a time: more cost memory, fewer time, because each part reads the ledger once."""
+
+COMPARED = ("summary", "customers")
+"""The sheets of the month before that the page compares with."""
+
+_PRINTED = "FROM papercut_print_jobs WHERE site = $site AND printed_at >= $start AND printed_at < $end"
 
 Sheets = dict[str, pl.DataFrame]
 
@@ -67,6 +76,7 @@ def _report(bridge: Bridge, sites: Sequence[str], month: str, folder: Path, scop
     from pipeline.reports.workbook import write_workbook  # noqa: PLC0415 - heavy
 
     sheets, before = _sheets(bridge, sites, month)
+    bridge.warehouse.close()  # its engine keeps more memory than the files need
     zones = tuple(dict.fromkeys(bridge.settings.site(site).timezone for site in sites))
     title = Title(scope, month, zones)
     stem = f"print-charges-{folder.name}-{month}"
@@ -87,30 +97,17 @@ def _report(bridge: Bridge, sites: Sequence[str], month: str, folder: Path, scop
     )
 
 
-def _charged(bridge: Bridge, site: str, month: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The jobs of a month, the latest revision of each, and their ledger lines."""
-    start, end = report.month_bounds(month, bridge.settings.site(site).timezone)
-    with bridge.warehouse.connect() as con:
-        jobs = latest(
-            warehouse.query(
-                con,
-                "SELECT * FROM papercut_print_jobs WHERE site = $site AND printed_at >= $start AND printed_at < $end",
-                site=site, start=start, end=end,
-            )
-        )  # fmt: skip
-        return jobs, ledger.lines(con, site, jobs)
-
-
 def _sheets(bridge: Bridge, sites: Sequence[str], month: str) -> tuple[Sheets, Sheets]:
-    """The sheets of a month and of the month before, of several sites below one another."""
+    """The sheets of a month, and what is compared of the month before, of several sites below one another."""
     of_sites = [_of_site(bridge, site, month) for site in sites]
     return report.together([now for now, _ in of_sites]), report.together([before for _, before in of_sites])
 
 
 def _of_site(bridge: Bridge, site: str, month: str) -> tuple[Sheets, Sheets]:
-    """The sheets of a month and of the month before, of one site.
+    """The sheets of a month, and what is compared of the month before, of one site.
 
-    The year is read month by month, each once, so that it needs little more memory than a month.
+    The year is read part by part, each once, and of the months besides this one only sums are kept: so it needs little
+    more memory than the jobs of the month.
     """
     rules = bridge.settings.site(site).rules(site)
     with bridge.warehouse.connect() as con:
@@ -119,15 +116,37 @@ def _of_site(bridge: Bridge, site: str, month: str) -> tuple[Sheets, Sheets]:
         currency = warehouse.bookmark(con, site, "currency")
     before, year = report.month_before(month), report.months_to_date(month)
     first = f"{rules.charge_from - timedelta(days=1):%Y-%m}"
-    sheets: dict[str, Sheets] = {}
+    made: dict[str, Sheets] = {}
     booked: list[pl.DataFrame] = []
     for each in sorted({before, month, *(earlier for earlier in year if earlier >= first)}):
-        jobs, lines = _charged(bridge, site, each)
+        of = report.Month(each, rules, customers, days, currency)
+        with bridge.warehouse.connect() as con:
+            parts = [report.part(jobs, lines, of) for jobs, lines in _parts(con, of)]
         if each in {before, month}:
-            sheets[each] = report.monthly(jobs, lines, customers, days, rules, each, currency)
+            made[each] = report.sheets(parts, of)
+        if each == before:
+            made[each] = {name: made[each][name] for name in COMPARED}
         if each in year:
-            booked.append(report.year_to_date(jobs, lines, customers, rules, each, currency))
-    return {**sheets[month], "year_to_date": pl.concat(booked)}, sheets[before]
+            booked.append(report.year_to_date(parts, of))
+    return {**made[month], "year_to_date": pl.concat(booked)}, made[before]
+
+
+def _parts(con: Connection, of: report.Month) -> Generator[tuple[pl.DataFrame, pl.DataFrame], None, None]:
+    """The jobs of a month, the latest revision of each, and their ledger lines: so many jobs at a time, by time.
+
+    What is latest is decided over the whole month, so that no job stands in two parts.
+    """
+    site, (start, end) = of.rules.name, report.month_bounds(of.name, of.rules.timezone)
+    times = warehouse.query(con, f"SELECT printed_at {_PRINTED} ORDER BY ALL", site=site, start=start, end=end)
+    revised = warehouse.query(
+        con, f"SELECT job_id, max(revision) AS newest {_PRINTED} AND revision > 0 GROUP BY ALL",
+        site=site, start=start, end=end,
+    )  # fmt: skip
+    later = times["printed_at"].gather_every(PART_JOBS, PART_JOBS).unique(maintain_order=True).to_list()
+    for since, until in pairwise([start, *later, end]):
+        jobs = warehouse.query(con, f"SELECT * {_PRINTED}", site=site, start=since, end=until)
+        jobs = jobs.join(revised, on="job_id", how="left").filter(pl.col("revision") == pl.col("newest").fill_null(0))
+        yield jobs.drop("newest"), ledger.lines_shown(con, site, jobs)
 
 
 @contextmanager

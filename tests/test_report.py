@@ -18,7 +18,7 @@ from pipeline.domain import schemas
 from pipeline.domain.cells import safe_cells, to_csv
 from pipeline.domain.reconcile import reconcile
 from pipeline.domain.references import references
-from pipeline.domain.report import month_before, monthly, months_to_date, together, year_to_date
+from pipeline.domain.report import Month, month_before, monthly, months_to_date, part, together, year_to_date
 from tests.frames import LEDGER, customers, jobs, moment, rules, shuffled, table
 
 GOLDEN = Path(__file__).parent / "fixtures" / "report"
@@ -158,8 +158,9 @@ def test_an_empty_month_has_every_sheet() -> None:
 
 
 def accounts(frames: dict[str, pl.DataFrame] | None = None, **choices: Any) -> pl.DataFrame:
-    tables = list((frames or november()).values())[:3]
-    return year_to_date(*tables, rules(**choices), "2026-11", "GBP")
+    logged, told, people, days = (frames or november()).values()
+    of = Month("2026-11", rules(**choices), people, days, "GBP")
+    return year_to_date([part(logged, told, of)], of)
 
 
 def test_accountants_get_what_stands_what_was_given_back_and_what_is_invoiced() -> None:

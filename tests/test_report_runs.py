@@ -73,6 +73,18 @@ def test_a_report_is_whole_and_the_same_at_any_time(bridge: Harness) -> None:
     assert left == ["london"], f"a report left something behind: {left}"
 
 
+def test_a_month_that_is_read_in_parts_is_the_same_bytes(bridge: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [bridge.print_job("c101@example.com", cost)["job_id"] for cost in (25, 35)]
+    for step in (lambda: None, lambda: bridge.refund(jobs[0])):
+        step()
+        bridge.advance(minutes=31)
+        assert bridge.run("london").ok
+    whole = made(bridge, "london")
+    assert [row["money"] for row in rows(whole["jobs.csv"])] == ["0.30", "0.00", "0.00", "0.35"]
+    monkeypatch.setattr("assets.report.PART_JOBS", 1)
+    assert made(bridge, "london") == whole
+
+
 def test_all_sites_together_are_the_sum_of_the_sites(bridge: Harness) -> None:
     alone = [made(bridge, site) for site in ("london", "leeds")]
     together = made(bridge)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 import polars as pl
 
@@ -21,6 +22,43 @@ from pipeline.domain.reconcile import day_bounds, whole_cents
 from pipeline.domain.rules import SiteRules
 
 _MEANS = ("credits", "money", "waived", "held")
+
+
+class Month(NamedTuple):
+    """A month of a site, and what its sheets need besides jobs and ledger lines."""
+
+    name: str
+    """For example 2026-11, in the site's time zone."""
+    rules: SiteRules
+    customers: pl.DataFrame
+    reconciliation: pl.DataFrame
+    """Reconciliation of the days of the month; other days do no harm."""
+    currency: str | None = None
+    """ISO code of the money of the site; None where nobody knows it."""
+
+
+class Part(NamedTuple):
+    """What the sheets are made from: the jobs of a month, or of a stretch of it, with all their lines."""
+
+    jobs: pl.DataFrame
+    """One row per job, in order of time: its cost, what paid for it, and whose it is."""
+    lines: pl.DataFrame
+    """The ledger lines that are shown one by one: waiting, voided, and every reversal."""
+    booked: pl.DataFrame
+    """What accountants book, by customer: coworker_id and the sums in cents."""
+
+
+def part(jobs: pl.DataFrame, ledger: pl.DataFrame, of: Month) -> Part:
+    """The jobs of a month or of a stretch of it, with what paid for each.
+
+    Args:
+        jobs: PaperCutPrintJobs, the latest revision of each job; other months do no harm.
+        ledger: every line of these jobs: PrintCharges with the current state.
+        of: the month.
+    """
+    printed_jobs, lines = _of_month(jobs, ledger, of)
+    charged = _charged(printed_jobs, lines, of.rules)
+    return Part(_own(_shown(charged, of)), _own(lines.filter(_told())), _booked(lines))
 
 
 def monthly(  # noqa: PLR0917 - the tables that the report shows
@@ -32,80 +70,61 @@ def monthly(  # noqa: PLR0917 - the tables that the report shows
     month: str,
     currency: str | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """The sheets of one month of a site; each begins with site and currency.
-
-    Args:
-        jobs: PaperCutPrintJobs, the latest revision of each job; other months do no harm.
-        ledger: every line of these jobs: PrintCharges with the current state.
-        customers: NexudusCustomers, for names, teams and companies.
-        reconciliation: Reconciliation of the days of the month.
-        rules: the choices of the site.
-        month: for example 2026-11, in the site's time zone.
-        currency: ISO code of the money of the site; None where nobody knows it.
-
-    Returns:
-        summary, customers, teams, printers, jobs, held_and_refunds, reconciliation; in this order.
+    """The `sheets` of one month of a site, from the tables of `part` and `Month`.
 
     Raises:
         ValueError: the month is not of the form 2026-11.
     """
-    printed_jobs, lines = _of_month(jobs, ledger, rules, month)
-    days = reconciliation.filter(pl.col("day").is_between(*month_days(month)), site=rules.name)
-    people = customers.select("coworker_id", "full_name", "email", "team", "company")
-    charged = _charged(printed_jobs, lines, people, rules)
-    sheets = {
-        "summary": _summary(charged, lines, days, month),
-        "customers": _customers(charged),
-        "teams": _teams(charged),
+    of = Month(month, rules, customers, reconciliation, currency)
+    return sheets([part(jobs, ledger, of)], of)
+
+
+def sheets(parts: Sequence[Part], of: Month) -> dict[str, pl.DataFrame]:
+    """The sheets of one month of a site; each begins with site and currency.
+
+    Args:
+        parts: of the month, all of them, in order of time; no job stands in two.
+        of: the month.
+
+    Returns:
+        summary, customers, teams, printers, jobs, held_and_refunds, reconciliation; in this order.
+    """
+    days, people = _days(of), of.customers.select("coworker_id", "full_name", "email", "team", "company")
+    charged, lines = pl.concat(each.jobs for each in parts), pl.concat(each.lines for each in parts)
+    by_customer = _customers(charged, people)
+    made = {
+        "summary": _summary(charged, lines, days, of.name),
+        "customers": by_customer,
+        "teams": _teams(by_customer),
         "printers": _printers(charged),
-        "jobs": _jobs(charged, days, rules),
-        "held_and_refunds": _held_and_refunds(lines, people, rules),
+        "jobs": charged.drop("chargeable", "charged", "not_charged_cents"),
+        "held_and_refunds": _held_and_refunds(lines, people, of.rules),
         "reconciliation": _reconciliation(days),
     }
-    return {name: _placed(sheet, rules, currency) for name, sheet in sheets.items()}
+    return {name: _placed(sheet, of) for name, sheet in made.items()}
 
 
-def year_to_date(  # noqa: PLR0917 - the tables that the report shows
-    jobs: pl.DataFrame,
-    ledger: pl.DataFrame,
-    customers: pl.DataFrame,
-    rules: SiteRules,
-    month: str,
-    currency: str | None = None,
-) -> pl.DataFrame:
+def year_to_date(parts: Sequence[Part], of: Month) -> pl.DataFrame:
     """What accountants book for one month, one row per customer; the months of a year stand below one another.
 
     Args:
-        jobs: as for `monthly`; only job_id, site and printed_at are needed.
-        ledger: as for `monthly`.
-        customers: as for `monthly`.
-        rules: the choices of the site.
-        month: for example 2026-11.
-        currency: as for `monthly`.
+        parts: of the month, all of them.
+        of: the month.
 
     Returns:
         site, currency, month, coworker_id, full_name, credits_cents and money_cents (what stands after refunds),
         refunds_cents (what was given back), invoiced_cents (of the money), invoice_state; by name and customer.
     """
-    _, lines = _of_month(jobs, ledger, rules, month)
-    standing = live(lines).filter(pl.col("state") != "held").select("ref", stands=True)
-    amount, stands = pl.col("amount_cents"), pl.col("stands").fill_null(value=False)
-    given_back = pl.col("kind").is_in(["undo_sale", "undo_credit"]) & (pl.col("state") != "void")
     money, invoiced = pl.col("money_cents"), pl.col("invoiced_cents")
     booked = (
-        lines.join(standing, on="ref", how="left")
+        pl.concat(each.booked for each in parts)
         .group_by("coworker_id")
-        .agg(
-            amount.filter(stands, kind="credit").sum().alias("credits_cents"),
-            amount.filter(stands, kind="sale").sum().alias("money_cents"),
-            amount.filter(given_back).sum().alias("refunds_cents"),
-            amount.filter(stands, kind="sale", state="invoiced").sum().alias("invoiced_cents"),
-        )
+        .agg(pl.col("^.*_cents$").sum())
         .filter(pl.any_horizontal(pl.col("^.*_cents$") > 0))
-        .join(customers.select("coworker_id", "full_name"), on="coworker_id", how="left")
+        .join(of.customers.select("coworker_id", "full_name"), on="coworker_id", how="left")
         .sort("full_name", "coworker_id", nulls_last=True)
         .select(
-            pl.lit(month).alias("month"),
+            pl.lit(of.name).alias("month"),
             "coworker_id",
             "full_name",
             "credits_cents",
@@ -118,7 +137,7 @@ def year_to_date(  # noqa: PLR0917 - the tables that the report shows
             .otherwise(pl.lit("not invoiced yet")),
         )
     )  # fmt: skip
-    return _placed(booked, rules, currency)
+    return _placed(booked, of)
 
 
 def together(reports: Sequence[dict[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
@@ -152,12 +171,10 @@ def months_to_date(month: str) -> list[str]:
     return [f"{year}-{each:02d}" for each in range(1, int(number) + 1)]
 
 
-def _of_month(
-    jobs: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules, month: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _of_month(jobs: pl.DataFrame, ledger: pl.DataFrame, of: Month) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The jobs printed in a month, and their ledger lines."""
-    start, end = month_bounds(month, rules.timezone)
-    of_site = pl.col("site") == rules.name
+    start, end = month_bounds(of.name, of.rules.timezone)
+    of_site = pl.col("site") == of.rules.name
     printed = _only(jobs, of_site & (pl.col("printed_at") >= start) & (pl.col("printed_at") < end))
     return printed, _only(ledger, of_site & pl.col("job_id").is_in(printed["job_id"].implode()))
 
@@ -167,7 +184,21 @@ def _only(frame: pl.DataFrame, wanted: pl.Expr) -> pl.DataFrame:
     return frame if frame.select(wanted.all()).item() else frame.filter(wanted)
 
 
-def _charged(jobs: pl.DataFrame, lines: pl.DataFrame, people: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+def _days(of: Month) -> pl.DataFrame:
+    return of.reconciliation.filter(pl.col("day").is_between(*month_days(of.name)), site=of.rules.name)
+
+
+def _told() -> pl.Expr:
+    """Whether a line waits for a person or an answer, was voided by a person, or is a reversal."""
+    return pl.col("state").is_in(["held", "unknown", "sending", "void"]) | pl.col("undoes").is_not_null()
+
+
+def _own(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with texts of its own: as they come, a few of them keep all that they were read with in memory."""
+    return frame.with_columns(pl.concat_str(name, pl.lit("")) for name in frame.select(pl.selectors.string()).columns)
+
+
+def _charged(jobs: pl.DataFrame, lines: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     """One row per job: its cost, what paid for it, and the customer; every other sheet sums this one up."""
     held = pl.col("state") == "held"
     means = (
@@ -175,8 +206,7 @@ def _charged(jobs: pl.DataFrame, lines: pl.DataFrame, people: pl.DataFrame, rule
         .otherwise(pl.col("kind").replace_strict({"sale": "money", "credit": "credits", "waive": "waived"}))
     )  # fmt: skip
     cents = [f"{name}_cents" for name in _MEANS]
-    # Only what is summed up: a month of ledger lines is as large as a month of jobs.
-    paid = live(lines.select("ref", "job_id", "kind", "state", "undoes", "coworker_id", "amount_cents", "rule")).select(
+    paid = live(lines).select(
         "job_id",
         "coworker_id",
         "rule",
@@ -191,23 +221,65 @@ def _charged(jobs: pl.DataFrame, lines: pl.DataFrame, people: pl.DataFrame, rule
     )
     paid = pl.concat([paid.filter(pl.col("ref").is_null()).drop("ref"), summed])
     return (
-        jobs.lazy()
-        .drop("revision", "first_seen_at")
-        .sort("printed_at", pl.col("job_id").str.zfill(11))
+        jobs.sort("printed_at", pl.col("job_id").str.zfill(11))
         .with_columns(papercut_cents=whole_cents(rules), chargeable=counts())
-        .join(paid.lazy(), on="job_id", how="left", maintain_order="left")
-        .join(people.lazy(), on="coworker_id", how="left", maintain_order="left")
+        .join(paid, on="job_id", how="left", maintain_order="left")
         .with_columns(pl.col(cents).fill_null(0), charged=pl.col("rule").is_not_null())
-        .with_columns(
-            not_charged_cents=pl.when(~pl.col("charged")).then("papercut_cents").otherwise(0),
-        )
-        .drop("site", "cost", "shared_account")
-        .collect()
+        .with_columns(not_charged_cents=pl.when(~pl.col("charged")).then("papercut_cents").otherwise(0))
     )
 
 
+def _shown(charged: pl.DataFrame, of: Month) -> pl.DataFrame:
+    """The columns of the sheet of jobs, and those that only the other sheets need."""
+    notes = _days(of).filter(pl.col("finding") != "ok").select("job_id", note="finding").unique("job_id", keep="any")
+    people = of.customers.select("coworker_id", "full_name", "team")
+    return (
+        charged.join(people, on="coworker_id", how="left", maintain_order="left")
+        .join(notes, on="job_id", how="left", maintain_order="left")
+        .select(
+            "job_id",
+            _local("printed_at", of.rules).alias("printed_at"),
+            "printer",
+            "username",
+            "coworker_id",
+            "full_name",
+            "team",
+            "job_type",
+            "pages",
+            "color_pages",
+            "copies",
+            "duplex",
+            "allowed",
+            "printed",
+            "refunded",
+            "papercut_cents",
+            *(f"{name}_cents" for name in _MEANS),
+            "rule",
+            "note",
+            "chargeable",
+            "charged",
+            "not_charged_cents",
+        )
+    )
+
+
+def _booked(lines: pl.DataFrame) -> pl.DataFrame:
+    """What stands and what was given back, by customer."""
+    standing = live(lines).filter(pl.col("state") != "held").select("ref", stands=True)
+    amount, stands = pl.col("amount_cents"), pl.col("stands").fill_null(value=False)
+    given_back = pl.col("kind").is_in(["undo_sale", "undo_credit"]) & (pl.col("state") != "void")
+    sums = {
+        "credits_cents": amount.filter(stands, kind="credit"),
+        "money_cents": amount.filter(stands, kind="sale"),
+        "refunds_cents": amount.filter(given_back),
+        "invoiced_cents": amount.filter(stands, kind="sale", state="invoiced"),
+    }
+    told = lines.join(standing, on="ref", how="left")
+    return told.group_by("coworker_id").agg(**{name: cents.sum() for name, cents in sums.items()})
+
+
 def _sums() -> list[pl.Expr]:
-    """What customers, teams and printers are summed up in."""
+    """What customers and printers are summed up in."""
     return [
         pl.len().cast(pl.Int64).alias("jobs"),
         pl.col("pages", "color_pages").sum(),
@@ -215,59 +287,39 @@ def _sums() -> list[pl.Expr]:
     ]
 
 
-def _customers(charged: pl.DataFrame) -> pl.DataFrame:
-    who = ["coworker_id", "full_name", "email", "team", "company"]
-    return charged.filter("charged").group_by(who).agg(_sums()).sort("full_name", "coworker_id", nulls_last=True)
-
-
-def _teams(charged: pl.DataFrame) -> pl.DataFrame:
+def _customers(charged: pl.DataFrame, people: pl.DataFrame) -> pl.DataFrame:
+    sums = charged.lazy().filter("charged").group_by("coworker_id").agg(_sums())
     return (
-        charged.filter("charged")
-        .group_by(team_or_company=pl.coalesce("team", "company"))
-        .agg(pl.col("coworker_id").n_unique().cast(pl.Int64).alias("customers"), *_sums())
-        .sort("team_or_company", nulls_last=True)
+        sums.join(people.lazy(), on="coworker_id", how="left")
+        .select(*people.columns, pl.exclude(people.columns))
+        .sort("full_name", "coworker_id", nulls_last=True)
+        .collect()
     )
+
+
+def _teams(by_customer: pl.DataFrame) -> pl.DataFrame:
+    """The sums of the customers by team, or by company where there is no team."""
+    sums = ("jobs", "pages", "color_pages", *(f"{name}_cents" for name in _MEANS))
+    by_team = by_customer.group_by(team_or_company=pl.coalesce("team", "company"))
+    teams = by_team.agg(pl.len().cast(pl.Int64).alias("customers"), pl.col(sums).sum())
+    return teams.sort("team_or_company", nulls_last=True)
 
 
 def _printers(charged: pl.DataFrame) -> pl.DataFrame:
     return (
-        charged.filter("chargeable")
+        charged.lazy()
+        .filter("chargeable")
         .group_by("printer")
         .agg(*_sums(), pl.col("not_charged_cents", "papercut_cents").sum())
         .sort("printer")
-    )
-
-
-def _jobs(charged: pl.DataFrame, days: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
-    notes = days.filter(pl.col("finding") != "ok").select("job_id", note="finding").unique("job_id", keep="any")
-    return charged.join(notes, on="job_id", how="left", maintain_order="left").select(
-        "job_id",
-        _local("printed_at", rules).alias("printed_at"),
-        "printer",
-        "username",
-        "coworker_id",
-        "full_name",
-        "team",
-        "job_type",
-        "pages",
-        "color_pages",
-        "copies",
-        "duplex",
-        "allowed",
-        "printed",
-        "refunded",
-        "papercut_cents",
-        *(f"{name}_cents" for name in _MEANS),
-        "rule",
-        "note",
+        .collect()
     )
 
 
 def _held_and_refunds(lines: pl.DataFrame, people: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     """Lines that wait for a person or an answer, lines that a person voided, and every reversal."""
     return (
-        lines.filter(pl.col("state").is_in(["held", "unknown", "sending", "void"]) | pl.col("undoes").is_not_null())
-        .join(people, on="coworker_id", how="left")
+        lines.join(people, on="coworker_id", how="left")
         .sort("printed_at", "ref")
         .select(
             "ref",
@@ -308,18 +360,20 @@ def _summary(charged: pl.DataFrame, lines: pl.DataFrame, days: pl.DataFrame, mon
             _MEANS, ("paid with credits", "charged as money", "waived", "held for a person"), strict=True
         )
     }
-    chargeable = charged.filter("chargeable")
-    reversed_lines = lines.filter(pl.col("undoes").is_not_null(), pl.col("state") != "void")
+    chargeable, duplex = pl.col("chargeable"), pl.col("duplex") & pl.col("chargeable")
+    pages, missed = pl.col("pages"), pl.col("not_charged_cents")
+    customers = pl.col("coworker_id").filter("charged").drop_nulls().n_unique()
+    back = lines.filter(pl.col("undoes").is_not_null(), pl.col("state") != "void")
     figures: list[tuple[str, int, int | None]] = [
         ("jobs logged", charged.height, None),
-        ("pages of chargeable jobs", _total(chargeable, "pages"), None),
-        ("colour pages of chargeable jobs", _total(chargeable, "color_pages"), None),
-        ("duplex pages of chargeable jobs", _total(chargeable.filter("duplex"), "pages"), None),
-        ("customers charged", charged.filter("charged")["coworker_id"].drop_nulls().n_unique(), None),
-        ("chargeable in PaperCut", chargeable.height, _total(charged, "papercut_cents")),
-        *((label, charged.filter(pl.col(name) > 0).height, _total(charged, name)) for name, label in paid.items()),
-        ("not charged", charged.filter(pl.col("not_charged_cents") > 0).height, _total(charged, "not_charged_cents")),
-        ("reversed", reversed_lines.height, _total(reversed_lines, "amount_cents")),
+        ("pages of chargeable jobs", _value(charged, pages.filter(chargeable).sum()), None),
+        ("colour pages of chargeable jobs", _value(charged, pl.col("color_pages").filter(chargeable).sum()), None),
+        ("duplex pages of chargeable jobs", _value(charged, pages.filter(duplex).sum()), None),
+        ("customers charged", _value(charged, customers), None),
+        ("chargeable in PaperCut", _value(charged, chargeable.sum()), _total(charged, "papercut_cents")),
+        *((label, _value(charged, (pl.col(name) > 0).sum()), _total(charged, name)) for name, label in paid.items()),
+        ("not charged", _value(charged, (missed > 0).sum()), _total(charged, "not_charged_cents")),
+        ("reversed", back.height, _total(back, "amount_cents")),
         ("sales in Nexudus", days.filter(pl.col("nexudus_cents") > 0).height, _total(days, "nexudus_cents")),
         ("unexplained", days.filter(pl.col("unexplained_cents") != 0).height, _total(days, "unexplained_cents")),
     ]
@@ -330,13 +384,17 @@ def _summary(charged: pl.DataFrame, lines: pl.DataFrame, days: pl.DataFrame, mon
 
 
 def _total(frame: pl.DataFrame, column: str) -> int:
-    return frame.select(pl.col(column).sum()).item()
+    return _value(frame, pl.col(column).sum())
+
+
+def _value(frame: pl.DataFrame, figure: pl.Expr) -> int:
+    return frame.select(figure).item()
 
 
 def _local(column: str, rules: SiteRules) -> pl.Expr:
     return pl.col(column).dt.convert_time_zone(rules.timezone).dt.replace_time_zone(None)
 
 
-def _placed(sheet: pl.DataFrame, rules: SiteRules, currency: str | None) -> pl.DataFrame:
+def _placed(sheet: pl.DataFrame, of: Month) -> pl.DataFrame:
     """The sheet with site and currency before its columns."""
-    return sheet.select(pl.lit(rules.name).alias("site"), pl.lit(currency, pl.String).alias("currency"), pl.all())
+    return sheet.select(pl.lit(of.rules.name).alias("site"), pl.lit(of.currency, pl.String).alias("currency"), pl.all())

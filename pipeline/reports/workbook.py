@@ -245,6 +245,9 @@ def _writer(page: Worksheet, rows: pl.DataFrame, column: str, styles: _Styles, f
     dtype = rows.schema[column]
     if column.endswith("_cents"):
         by_currency = {currency: styles.number(column, currency) for currency in rows["currency"].unique()}
+        if len(by_currency) == 1:
+            (one,) = by_currency.values()
+            return lambda row, place, cents: page.write_number(row, place, cents / 100, one)
         formats = [by_currency[currency] for currency in rows["currency"]]
         return lambda row, place, cents: page.write_number(row, place, cents / 100, formats[row - first])
     if dtype == pl.Int64:

@@ -9,7 +9,9 @@ Every function takes the frames of one site, in any row order. Money is whole ce
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import polars as pl
 
@@ -26,6 +28,7 @@ __all__ = [
 
 _ORIGINALS = ("sale", "credit", "waive")
 _MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
+_ROWS = 250_000  # jobs whose lines are made at a time
 _DECIDES = [
     "job_id", "revision", "printed_at", "username", "printer", "cost", "allowed", "printed", "refunded", "job_type",
     "shared_account",
@@ -137,18 +140,19 @@ def print_charges(  # noqa: PLR0917 - the tables of the graph, in its order
     Raises:
         polars.exceptions.InvalidOperationError: a job id does not fit a reference.
     """
-    cases = _cases(jobs, names, ledger, rules, now)
-    undone = _undone(cases, ledger)
+    before, undo, deciding = _before(ledger), list[pl.DataFrame](), list[pl.DataFrame]()
+    for some in _stretches(jobs.select(_DECIDES)):
+        cases = _cases(some, names, before, rules, now)
+        undo.append(cases.filter("undo"))
+        deciding.append(_decided(with_payer(cases.filter("decide"), accounts, customers), rules))
+    undone = _undone(pl.concat(undo), ledger)
     # What an undone line gives back can pay for the same job again; a held use was never counted as open.
     given_back = undone.filter((pl.col("kind") == "undo_credit") & ~pl.col("was_held"))
     uses = pl.concat(
         [uses.select("credit_id", "open_cents"), given_back.select("credit_id", open_cents=-pl.col("amount_cents"))]
     )
     pool = pooled(usable(grants, uses, rules), accounts, customers)
-    decided = _decided(with_payer(cases.filter("decide"), accounts, customers), rules)
-    lines = pl.concat([_paid(decided, pool, rules), undone.select(_LINE)])
-    lines = lines.with_columns(site=pl.lit(rules.name))
-    lines = lines.with_columns(ref=references(lines)).select(schemas.columns("print_charges").names())
+    lines = pl.concat([_paid(pl.concat(deciding), pool, rules), _named(undone.select(_LINE), rules)])
     return lines.sort("printed_at", "job_id", "ref") if undone.height else lines
 
 
@@ -205,13 +209,16 @@ def standing(ledger: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _cases(
-    jobs: pl.DataFrame, names: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules, now: datetime
-) -> pl.DataFrame:
-    """The jobs with something to do: `undo` their live lines, `decide` them, or both, with what stands for them.
+def _stretches(jobs: pl.DataFrame) -> Generator[pl.DataFrame, None, None]:
+    """The jobs, about `_ROWS` at a time, one stretch of time after the other: each job is decided on its own."""
+    at, always = pl.col("printed_at"), pl.lit(value=True)
+    later = jobs["printed_at"].sort().gather_every(_ROWS, _ROWS).unique(maintain_order=True).to_list()
+    for since, until in pairwise([None, *later, None]):
+        yield jobs.filter(at >= since if since else always, at < until if until else always)
 
-    By (printed_at, job_id); the columns sales, credits and waives hold the next free sequence of that kind.
-    """
+
+def _before(ledger: pl.DataFrame) -> pl.DataFrame:
+    """What the ledger has of each job: the next free sequence of each kind (sales, credits, waives), what stands."""
     # A reversal has the number of what it reverses, which a recovered ledger may lack.
     original = pl.col("kind").str.strip_prefix("undo_")
     entered = ledger.group_by("job_id").agg(
@@ -233,16 +240,22 @@ def _cases(
             kept=pl.col("kept").any(),
         )
     )
+    return entered.join(stood_for, on="job_id", how="left")
+
+
+def _cases(
+    jobs: pl.DataFrame, names: pl.DataFrame, before: pl.DataFrame, rules: SiteRules, now: datetime
+) -> pl.DataFrame:
+    """The jobs to `undo`, to `decide`, or both, with what stands `before`; by (printed_at, job_id)."""
     stood = pl.col("standing").is_not_null()
     changed = stood & (pl.col("revision") > pl.col("decided_revision")) & ~pl.col("kept")
     differs = (pl.col("amount") != pl.col("standing")) | pl.col("waiting")
     mature = pl.col("printed_at") <= now - timedelta(minutes=rules.maturity_minutes)
     chargeable = counts() & ~pl.col("shared_account")
     return (
-        _owned(jobs.select(_DECIDES), names)
+        _owned(jobs, names)
         .with_columns(amount=amount(rules))
-        .join(entered, on="job_id", how="left", maintain_order="left")
-        .join(stood_for, on="job_id", how="left", maintain_order="left")
+        .join(before, on="job_id", how="left", maintain_order="left")
         .with_columns(
             # A job that was charged stays with its customer: a user who is renamed in PaperCut renames old jobs too.
             *(
@@ -309,9 +322,20 @@ def _paid(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> pl.DataFr
     """The new lines of decided jobs: credits in the order of use, then what they leave: money, waived or held.
 
     By (printed_at, job_id, ref) as the jobs are. A job is known by its place among them, which is quicker than its id.
+    Who pays is decided for all jobs at once; the lines are then made for some at a time, which need not touch new
+    memory for every column of millions.
     """
     jobs = jobs.with_row_index("place")
     used, left = _from_credits(jobs, pool, rules)
+    parts = [_lines(jobs.clear(), used.clear(), left.clear(), rules)]
+    for first in range(0, jobs.height, _ROWS):
+        here = pl.col("place").is_between(first, first + _ROWS - 1)
+        parts.append(_lines(jobs.slice(first, _ROWS), used.filter(here), left.filter(here), rules))
+    return pl.concat(parts)
+
+
+def _lines(jobs: pl.DataFrame, used: pl.DataFrame, left: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The lines of jobs that stand side by side: the credit lines, and what they leave, with their references."""
     paid = used.group_by("place").agg(paid=pl.col("amount_cents").sum())
     waived, held = pl.col("rule").is_in(WAIVED), pl.col("rule").is_in(HELD)
     rest = (
@@ -341,9 +365,15 @@ def _paid(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> pl.DataFr
     # Stable, and the letters of the kinds in a reference rise as here: credit lines, then the rest.
     lines = pl.concat([used, rest.select(used.columns)]).sort("place", maintain_order=True)
     own = [name for name in _LINE if name in jobs.columns and name not in lines.columns]
-    return lines.with_columns(jobs.select(pl.col(own).gather(lines["place"])), undoes=pl.lit(None, pl.String)).select(
-        _LINE
-    )
+    row = lines["place"] - jobs.select(pl.col("place").min().fill_null(0)).item()
+    lines = lines.with_columns(jobs.select(pl.col(own).gather(row)), undoes=pl.lit(None, pl.String))
+    return _named(lines.select(_LINE), rules)
+
+
+def _named(lines: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The lines with site and reference, in the columns of PrintCharges."""
+    lines = lines.with_columns(site=pl.lit(rules.name))
+    return lines.with_columns(ref=references(lines)).select(schemas.columns("print_charges").names())
 
 
 def _from_credits(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> tuple[pl.DataFrame, pl.DataFrame]:

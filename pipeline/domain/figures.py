@@ -113,8 +113,12 @@ def by_day(sheets: Sheets, month: str) -> pl.DataFrame:
     )
     sums = ["pages", "color_pages", "credits_cents", "money_cents"]
     printed = (
-        sheets["jobs"].filter(counts()).group_by("currency", day=pl.col("printed_at").dt.date()).agg(pl.col(sums).sum())
-    )
+        sheets["jobs"].lazy()  # only the columns that it needs are taken out of the many rows
+        .filter(counts())
+        .group_by("currency", day=pl.col("printed_at").dt.date())
+        .agg(pl.col(sums).sum())
+        .collect()
+    )  # fmt: skip
     return (
         days.join(printed, on=["day", "currency"], how="left", nulls_equal=True)
         .with_columns(pl.col(sums).fill_null(0))

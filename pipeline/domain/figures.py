@@ -137,8 +137,8 @@ def top_printers(sheets: Sheets, number: int) -> list[Row]:
     return _top(sheets["printers"], ["site", "printer", "currency"], number)
 
 
-def held(sheets: Sheets) -> list[Row]:
-    """What waits for a person or for Nexudus: for each reason and currency its lines, their sum, the largest first."""
+def held(sheets: Sheets, number: int) -> list[Row]:
+    """What waits for a person or for Nexudus: for each reason and currency how much, and its largest lines."""
     state = pl.col("state")
     undoes = pl.col("undoes").is_not_null()
     why = (
@@ -149,7 +149,8 @@ def held(sheets: Sheets) -> list[Row]:
     waiting = sheets["held_and_refunds"].filter(state.is_in(["held", "unknown", "sending"])).with_columns(why=why)
     return [
         {"why": name, "currency": currency, "cents": int(lines["amount_cents"].sum()),
-         "lines": lines.sort("amount_cents", "ref", descending=[True, False]).to_dicts()}
+         "count": lines.height,
+         "lines": lines.sort("amount_cents", "ref", descending=[True, False]).head(number).to_dicts()}
         for (name, currency), lines in sorted(
             waiting.group_by("why", "currency"),
             key=lambda group: (-int(group[1]["amount_cents"].sum()), str(group[0][0]), str(group[0][1])),

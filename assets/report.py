@@ -121,7 +121,7 @@ def _of_site(bridge: Bridge, site: str, month: str) -> tuple[Sheets, Sheets]:
     for each in sorted({before, month, *(earlier for earlier in year if earlier >= first)}):
         of = report.Month(each, rules, customers, days, currency)
         with bridge.warehouse.connect() as con:
-            parts = [report.part(jobs, lines, of) for jobs, lines in _parts(con, of)]
+            parts = [report.part(jobs, lines, of) for jobs, lines in month_parts(con, of)]
         if each in {before, month}:
             made[each] = report.sheets(parts, of)
         if each == before:
@@ -131,8 +131,8 @@ def _of_site(bridge: Bridge, site: str, month: str) -> tuple[Sheets, Sheets]:
     return {**made[month], "year_to_date": pl.concat(booked)}, made[before]
 
 
-def _parts(con: Connection, of: report.Month) -> Generator[tuple[pl.DataFrame, pl.DataFrame], None, None]:
-    """The jobs of a month, the latest revision of each, and their ledger lines: so many jobs at a time, by time.
+def month_parts(con: Connection, of: report.Month) -> Generator[tuple[pl.DataFrame, pl.DataFrame], None, None]:
+    """The jobs of a month, the latest revision of each, and their ledger lines: `PART_JOBS` at a time, by time.
 
     What is latest is decided over the whole month, so that no job stands in two parts.
     """

@@ -77,9 +77,9 @@ def report(jobs: int, rounds: int) -> list[Row]:
             f"< {MEMORY_REPORT} MiB",
             f"{memory:.0f} MiB",
             memory < MEMORY_REPORT,
-            "the whole process that reads jobs and ledger lines, makes every sheet and writes every CSV file",
-            f"{both['input_mb']:.0f} MB of jobs and ledger lines and {both['sheet_mb']:.0f} MB of the sheet are there"
-            " at the same time, and a join holds both sides",
+            "the whole process that reads jobs and ledger from the warehouse, makes every sheet, and writes every CSV"
+            " file and the page",
+            f"{both['sheet_mb']:.0f} MB of the sheet, what one part of the month takes, and DuckDB's engine",
         ),
     ]
 

@@ -506,6 +506,18 @@ def test_a_charge_and_its_reversal_are_nothing(some: World, costs: list[int], st
     assert spent.join(some.grants, on="credit_id").filter(pl.col("amount_cents") > pl.col("remaining_uses")).is_empty()
 
 
+@settings(max_examples=60, deadline=None)
+@given(worlds(), st.integers(1, 3))
+def test_the_lines_are_the_same_however_few_jobs_are_decided_at_a_time(some: World, rows: int) -> None:
+    refunded = some.jobs.with_columns(refunded=pl.col("job_id").hash() % 2 == 0, revision=pl.lit(1, pl.Int64))
+    after = some.enter(some.charge(), sale="confirmed", credit="confirmed").but(jobs=refunded)
+    whole = [some.charge(), after.charge()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.domain.charges._ROWS", rows)
+        for expected, each in zip(whole, [some, after], strict=True):
+            assert each.charge().equals(expected), f"with {rows} jobs at a time"
+
+
 def test_references_stay_the_same_whatever_the_cost_and_the_time() -> None:
     first = world().charge()["ref"].item()
     assert world("job_id cost\n1 70").charge(NOW + timedelta(days=9))["ref"].item() == first

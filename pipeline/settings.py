@@ -91,7 +91,7 @@ class PaperCutSettings(_Section):
     url: Url
     token_env: str
     ca_file: Path | None = None
-    connections: int = Field(default=4, ge=1, le=32)
+    connections: int = Field(default=8, ge=1, le=32)
 
 
 class JobsSettings(_Section):

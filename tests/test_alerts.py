@@ -5,9 +5,7 @@ The oracle is what the mail server and the web server received.
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ from pipeline.errors import BridgeError, ConfigError
 from pipeline.settings import AlertSettings
 from tests.commands import printbridge
 from tests.harness import Harness, customer, telling, world
+from tests.optional import self_signed
 from tests.sinks import MailServer, WebServer, listening
 
 AT = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -268,16 +267,10 @@ def test_no_address_of_a_person_is_left(text: str, expected: str) -> None:
     assert alerts.anonymous(text) == expected
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with the openssl command")
 def test_mail_goes_by_tls_with_a_login_and_only_to_a_server_that_proves_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = self_signed(tmp_path, "DNS:localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server = MailServer(context)

@@ -1,10 +1,8 @@
 """The PaperCut client: exact types on the wire, faults in our words, complete lists, and writes that leave once."""
 
 import logging
-import shutil
 import socketserver
 import ssl
-import subprocess
 import threading
 import xmlrpc.client
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from pipeline.errors import (
     UnknownOutcomeError,
     UnsafeError,
 )
+from tests.optional import self_signed
 
 SAMPLES = Path(__file__).parent / "fixtures" / "papercut" / "wire"
 URL = "https://papercut.example:9192/rpc/api/xmlrpc"
@@ -533,12 +532,8 @@ def test_a_write_on_a_kept_connection_that_dies_reaches_the_server_once(answered
     assert len(connections) == 1, "the connection is kept alive between calls"
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with the openssl command")
 def test_a_self_signed_certificate_is_trusted_only_as_a_pin(tmp_path: Path) -> None:
-    key, pin = tmp_path / "key.pem", tmp_path / "pin.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    names = ["-subj", "/CN=papercut", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*command, *names, "-keyout", str(key), "-out", str(pin)], check=True, capture_output=True)
+    pin, key = self_signed(tmp_path, "IP:127.0.0.1")
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

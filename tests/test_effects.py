@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assets.load.sales import CHUNK
+from assets.load.sales import ATTEMPTS, CHUNK
 from pipeline import ledger
 from pipeline.domain.references import reference
 from pipeline.errors import ConfigError, MissingError, UnsafeError
@@ -135,6 +135,25 @@ def test_an_error_that_ends_the_sending_leaves_every_sale_to_be_sent_once(bridge
     bridge.bridge.close()  # the pause is the client's
     assert send(bridge).ok
     assert len(bridge.sales()) == number
+
+
+def test_a_sale_that_is_never_answered_and_never_seen_is_sent_five_times(bridge: Harness) -> None:
+    """What Nexudus refused to look at, because it asked for a pause, does not count."""
+    job = decided(bridge, 101, 30)
+    for _ in range(6):
+        bridge.fault("nexudus", SALE, "throttle", style="429_retry_after", seconds=3600)
+        assert not send(bridge).ok
+        bridge.bridge.close()  # the pause is the client's
+    bridge.forget_calls()
+    bridge.fault("nexudus", SALE, "drop_before", times=99)
+    for sent in range(1, ATTEMPTS + 1):
+        assert send(bridge).ok
+        assert (line(bridge, job)["state"], bridge.calls()["nexudus"][SALE]) == ("unknown", sent)
+        bridge.advance(minutes=16)
+    assert send(bridge).ok
+    held = line(bridge, job)
+    assert (held["state"], bridge.calls()["nexudus"][SALE]) == ("held", ATTEMPTS)
+    assert str(held["detail"]).startswith("sent 5 times, never answered, never seen. What to do: look for")
 
 
 def test_a_list_that_lacks_a_known_sale_stops_the_look_up_and_a_deleted_sale_does_not(bridge: Harness) -> None:

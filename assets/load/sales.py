@@ -22,6 +22,13 @@ CHUNK = 100
 """Sales between two commits: a killed run leaves up to two of these to be looked up."""
 
 ATTEMPTS = 5
+"""How often a sale may be sent without an answer, and not be found afterwards, before a person looks at it."""
+
+LOOK = (
+    ". What to do: look for the reference in Nexudus; a right sale is there: `printbridge held confirm`, none:"
+    " `printbridge held retry`, a wrong one: delete it, then retry"
+)
+LOST = "SELECT ref, count(*) AS lost FROM charge_event WHERE state = 'unknown' AND ref IN $refs GROUP BY ref"
 CREATED_MARGIN = timedelta(hours=24)
 """A sale is made after its job was printed; the clocks of the servers may differ by this much."""
 
@@ -99,23 +106,27 @@ def _look_up(bridge: Bridge, site: str, run_id: str, sold: Sold) -> None:
     """Compare lines with what Nexudus holds: an earlier ledger, or an answer that was lost, may have sent them."""
     with bridge.warehouse.connect() as con:
         due = _due(con, bridge, site, sold.at).filter(pl.col("kind") == "sale")
-    answer = due.select("ref", "state", "n").join(compared(due, sold.sales), on="ref")
+        times = warehouse.query(con, LOST, refs=due["ref"].to_list())
+    answer = due.select("ref", "state").join(compared(due, sold.sales), on="ref").join(times, on="ref", how="left")
     absent = answer.filter((pl.col("verdict") == "absent") & (pl.col("state") == "unknown"))
-    worn_out = pl.col("n") >= 2 * ATTEMPTS
+    worn_out = pl.col("lost") >= ATTEMPTS
     found = answer.filter(pl.col("verdict") == "found").with_columns(detail=pl.lit("found in Nexudus by its reference"))
     with bridge.warehouse.transaction() as con:
         mover = bridge.mover(run_id, "resolver")
         ledger.move(con, found, "confirmed", mover)
-        ledger.move(con, answer.filter(pl.col("verdict") == "contradicted"), "held", mover)
+        ledger.move(con, _to_look_at(answer.filter(pl.col("verdict") == "contradicted")), "held", mover)
         ledger.move(con, _because(absent.filter(~worn_out), "absent in Nexudus after the settle time"), "priced", mover)
-        ledger.move(
-            con, _because(absent.filter(worn_out), f"sent {ATTEMPTS} times, never answered, never seen"), "held", mover
-        )
+        lost = _because(absent.filter(worn_out), f"sent {ATTEMPTS} times, never answered, never seen")
+        ledger.move(con, _to_look_at(lost), "held", mover)
         _note_invoiced(con, site, sold.sales, mover)
 
 
 def _because(lines: pl.DataFrame, detail: str) -> pl.DataFrame:
     return lines.select("ref", detail=pl.lit(detail))
+
+
+def _to_look_at(lines: pl.DataFrame) -> pl.DataFrame:
+    return lines.with_columns(pl.col("detail") + LOOK)
 
 
 def _note_invoiced(con: ledger.Connection, site: str, sales: pl.DataFrame, mover: ledger.Mover) -> None:
@@ -205,7 +216,7 @@ def _post(bridge: Bridge, line: Line) -> Answer:
             line["ref"],
             "held",
             sale["Id"],
-            f"Nexudus made sale {sale['Id']} of {total} cents, not {line['amount_cents']}",
+            f"Nexudus made sale {sale['Id']} of {total} cents, not {line['amount_cents']}{LOOK}",
         )
 
     return attempt(line["ref"], effect)

@@ -79,7 +79,9 @@ def _runs(site: Site, name: str, customers: int, rounds: int) -> list[Row]:
     papercut = counted["sites"][name]
     queries, calls = papercut.get("database", 0), sum(n for call, n in papercut.items() if call != "database")
     writes = sum(n for call, n in counted["nexudus"].items() if not call.startswith("GET") and "token" not in call)
-    granted = Counter(each["ExtraServiceId"] for each in site.state()["nexudus"]["coworkerextraservices"])
+    read = {each for settings in site.settings.sites.values() for each in settings.credit_ids}
+    held = [each["ExtraServiceId"] for each in site.state()["nexudus"]["coworkerextraservices"]]
+    granted = Counter(each for each in held if each in read)
     pages = sum(-(-listed // 1000) for listed in (customers, *granted.values()))
     reads = sum(n for call, n in counted["nexudus"].items() if call.startswith("GET"))
     ratio = statistics.median(mine) / statistics.median(empty)

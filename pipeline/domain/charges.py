@@ -28,7 +28,7 @@ __all__ = [
 
 _ORIGINALS = ("sale", "credit", "waive")
 _MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
-_ROWS = 250_000  # jobs whose lines are made at a time
+_ROWS = 500_000  # jobs whose lines are made at a time
 _DECIDES = [
     "job_id", "revision", "printed_at", "username", "printer", "cost", "allowed", "printed", "refunded", "job_type",
     "shared_account",

@@ -50,7 +50,7 @@ lock:  ## new exact versions in requirements.lock; needs uv
 # longest files. One file or one test is run without this: it would only wait for the processes.
 EVERY_TEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-MONEY_TESTS := ledger pipelined ownership plan credits charges reconcile recovery recover gate sync reruns access effects user_effects
+MONEY_TESTS := ledger pipelined ownership plan credits charges reconcile recovery recover gate sync reruns access effects user_effects report_runs
 MONEY_CODE := pipeline/ledger.py,pipeline/recover.py,pipeline/held.py,pipeline/safety.py,pipeline/ownership.py,$\
 pipeline/domain/plan.py,pipeline/domain/differences.py,pipeline/domain/credits.py,pipeline/domain/charges.py,$\
 pipeline/domain/lookup.py,pipeline/domain/reconcile.py,pipeline/domain/ownership.py,pipeline/domain/recovery.py,$\

@@ -128,13 +128,30 @@ def test_an_error_that_ends_the_sending_leaves_every_sale_to_be_sent_once(bridge
     with bridge.bridge.warehouse.connect() as con:
         lines = ledger.lines(con, "london")
     sold = len(bridge.sales())
-    assert lines.group_by("state").len().sort("state").rows() == [("confirmed", sold), ("priced", number - sold)]
+    assert lines.filter(state="confirmed").height == sold
+    assert lines.filter(state="priced").height == number - sold
     left = lines.filter(pl.col("detail").str.starts_with("not sent any more"))
     assert left.height >= CHUNK - 2 * CONNECTIONS, "it went on sending although Nexudus asked for a pause"
     bridge.heal()
     bridge.bridge.close()  # the pause is the client's
     assert send(bridge).ok
     assert len(bridge.sales()) == number
+
+
+def test_a_pause_that_nexudus_asks_for_while_a_sale_is_undone_ends_the_run_and_the_next_one_undoes_it(
+    bridge: Harness,
+) -> None:
+    job = decided(bridge, 101, 30)
+    assert send(bridge).ok
+    bridge.refund(job)
+    assert bridge.sync(only=DECIDED).ok
+    bridge.fault("nexudus", "DELETE coworkerproducts", "throttle", style="429_retry_after", seconds=3600)
+    kind, text = send(bridge).failures["nexudus_print_charges"]
+    assert (kind, "DELETE billing/coworkerproducts" in text) == ("TransientError", True), text
+    assert (line(bridge, job, "undo_sale")["state"], len(bridge.sales())) == ("priced", 1)
+    bridge.bridge.close()  # the pause is the client's
+    assert send(bridge).ok
+    assert (line(bridge, job, "undo_sale")["state"], bridge.sales()) == ("confirmed", [])
 
 
 def test_a_sale_that_is_never_answered_and_never_seen_is_sent_five_times(bridge: Harness) -> None:

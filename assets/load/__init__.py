@@ -11,5 +11,5 @@ because a run of a load asset alone skips every check upstream. No retry policy 
     users.py     users made, changed, renamed, adjusted, removed
     access.py    printing flags of customers in Nexudus, for the command `access`
     adoption.py  our mark in the notes of users that others made, for the command `adopt`
-    effect.py    one attempt at one effect, and the state it leaves
+    effect.py    one attempt at one effect, the state it leaves, and many effects chunk by chunk
 """

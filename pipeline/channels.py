@@ -131,7 +131,7 @@ def payload(style: Literal["slack", "teams"], message: Message) -> dict[str, Any
     return {"type": "message", "attachments": [{"contentType": kind, "contentUrl": None, "content": card}]}
 
 
-def _post(settings: AlertSettings, message: Message, at: datetime) -> None:  # noqa: ARG001 - the form of every channel
+def _post(settings: AlertSettings, message: Message, _at: datetime) -> None:
     """Hand one message to the webhook, whose address is a secret and stands in no message.
 
     Raises:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.domain import schemas
+from pipeline.domain import report, schemas
 from pipeline.domain.cells import safe_cells, to_csv
 from pipeline.domain.reconcile import reconcile
 from pipeline.domain.references import references
-from pipeline.domain.report import Month, month_before, monthly, months_to_date, part, together, year_to_date
+from pipeline.domain.report import Month, month_before, month_bounds, months_to_date, part, together, year_to_date
 from tests.frames import LEDGER, customers, jobs, moment, rules, shuffled, table
 
 GOLDEN = Path(__file__).parent / "fixtures" / "report"
@@ -82,7 +82,9 @@ def november() -> dict[str, pl.DataFrame]:
 
 
 def sheets(frames: dict[str, pl.DataFrame] | None = None, **choices: Any) -> dict[str, pl.DataFrame]:
-    return monthly(*(frames or november()).values(), rules(**choices), "2026-11", "GBP")
+    jobs, ledger, people, days = (frames or november()).values()
+    of = Month("2026-11", rules(**choices), people, days, "GBP")
+    return report.sheets([part(jobs, ledger, of)], of)
 
 
 @pytest.mark.parametrize("name", [*SHEETS, "year_to_date"])
@@ -189,7 +191,7 @@ def test_months() -> None:
 
 def test_a_month_that_is_none() -> None:
     with pytest.raises(ValueError, match="Invalid isoformat"):
-        monthly(*november().values(), rules(), "November")
+        month_bounds("November", "Europe/London")
 
 
 # --- any month --------------------------------------------------------------------------------------------------------

@@ -61,24 +61,6 @@ def part(jobs: pl.DataFrame, ledger: pl.DataFrame, of: Month) -> Part:
     return Part(_own(_shown(charged, of)), _own(lines.filter(_told())), _booked(lines))
 
 
-def monthly(  # noqa: PLR0917 - the tables that the report shows
-    jobs: pl.DataFrame,
-    ledger: pl.DataFrame,
-    customers: pl.DataFrame,
-    reconciliation: pl.DataFrame,
-    rules: SiteRules,
-    month: str,
-    currency: str | None = None,
-) -> dict[str, pl.DataFrame]:
-    """The `sheets` of one month of a site, from the tables of `part` and `Month`.
-
-    Raises:
-        ValueError: the month is not of the form 2026-11.
-    """
-    of = Month(month, rules, customers, reconciliation, currency)
-    return sheets([part(jobs, ledger, of)], of)
-
-
 def sheets(parts: Sequence[Part], of: Month) -> dict[str, pl.DataFrame]:
     """The sheets of one month of a site; each begins with site and currency.
 

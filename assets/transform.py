@@ -55,7 +55,7 @@ def print_charges(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Br
     """
     site, now = context.partition_key, bridge.clock()
     rules = bridge.settings.site(site).rules(site)
-    with bridge.warehouse.connect() as con:
+    with bridge.warehouse.transaction() as con:
         jobs = recent_jobs(con, site, now)
         grants = warehouse.read(con, "nexudus_credits")
         names = ownership.names(con, site)
@@ -72,7 +72,6 @@ def print_charges(context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Br
         )
         unattributed = charges.unattributed(jobs, names, rules)
         waiting = _immature(jobs, names, rules, now)
-    with bridge.warehouse.transaction() as con:
         warehouse.replace(con, "print_charges", schemas.checked("print_charges", decided), site)
         youngest: datetime | None = waiting.select(pl.col("printed_at").min()).item()
         wake_at = (youngest + timedelta(minutes=rules.maturity_minutes)).isoformat() if youngest else ""

@@ -41,29 +41,31 @@ def papercut_user_sync(
     context: dg.AssetExecutionContext, bridge: dg.ResourceParam[Bridge]
 ) -> dg.MaterializeResult[Any]:
     """The plan applied to PaperCut: what happened to each row. Only users that are ours are ever written to."""
-    site = context.partition_key
-    plan = bridge.warehouse.read("user_sync_plan", site)
-    plan_id = plans.plan_id(plan)
-    if is_dry(context, bridge):
-        if bridge.settings.mode == "dry_run":
-            _remember(bridge, site)
+    site, dry = context.partition_key, is_dry(context, bridge)
+    with bridge.warehouse.transaction() as con:
+        plan = warehouse.read(con, "user_sync_plan", site)
+        plan_id = plans.plan_id(plan)
+        if dry and bridge.settings.mode == "dry_run":
+            _remember(con, bridge, site)
+        blocked, notice = ({}, "") if dry else _gate(con, site, plan, plan_id, bridge.clock())
+    if dry:
         return stored(schemas.empty("papercut_user_sync"), dry_run=True, plan_id=plan_id)
-    blocked, notice = _gate(bridge, site, plan, plan_id)
     sync = Sync(bridge, site, plan_id)
     outcomes: list[Row] = []
     allowed = plans.permitted(plan, plans.Verdict(blocked, {})) if not notice else plan.clear()
     for action, apply in PHASES.items():
         outcomes += _apply(sync, allowed.filter(pl.col("action") == action), apply)
+    frame = pl.DataFrame(outcomes, schema=schemas.columns("papercut_user_sync"))
     with bridge.warehouse.transaction() as con:
         _release_absent(con, bridge, site, plan)
-    frame = pl.DataFrame(outcomes, schema=schemas.columns("papercut_user_sync"))
+        if frame.filter(outcome="unknown").is_empty():
+            _remember(con, bridge, site)
     counts = numbered(schemas.OUTCOMES, dict(frame.group_by("outcome").len().iter_rows()))
     for row in frame.filter(pl.col("outcome") != "done").iter_rows(named=True):
         context.log.warning(
             f"{site}: {row['action']} of customer {row['coworker_id']}: {row['outcome']}: {row['detail']}"
         )
     _refuse_unknown(frame, sync.papercut.host)
-    _remember(bridge, site)
     if blocked:
         raise UnsafeError(
             "; ".join(blocked.values()) + f" ({counts['done']} other changes were made)",
@@ -83,40 +85,39 @@ def _refuse_unknown(frame: pl.DataFrame, host: str) -> None:
         )
 
 
-def _remember(bridge: Bridge, site: str) -> None:
+def _remember(con: warehouse.Connection, bridge: Bridge, site: str) -> None:
     """The run came to its end: the next look compares with what it saw."""
-    with bridge.warehouse.transaction() as con:
-        warehouse.set_bookmark(con, site, "seen", looking.seen(con, site, bridge.settings.mode), bridge.clock())
+    warehouse.set_bookmark(con, site, "seen", looking.seen(con, site, bridge.settings.mode), bridge.clock())
 
 
-def _gate(bridge: Bridge, site: str, plan: pl.DataFrame, plan_id: str) -> tuple[dict[str, str], str]:
+def _gate(
+    con: warehouse.Connection, site: str, plan: pl.DataFrame, plan_id: str, now: datetime
+) -> tuple[dict[str, str], str]:
     """Which phases may not run, and why; and a note where nothing may run because the plan was applied before.
 
     Raises:
         UnsafeError: the plan rests on an observation that is too old.
     """
-    now = bridge.clock()
-    with bridge.warehouse.transaction() as con:
-        owned = ownership.owned(con, site)
-        verdict = plans.verdict(plan, owned.height, ownership.removed_since(con, site, now))
-        seen = datetime.fromisoformat(warehouse.bookmark(con, site, USERS_READ) or NEVER)
-        written = _written_since(con, site, seen)
-        if _was_applied(written, plan, plan_id):
-            return {}, "this plan was applied before"
-        if plan.height and (written.height or now - seen > FRESH):
-            raise UnsafeError(
-                f"The plan of site {site} rests on an observation of PaperCut's users from {seen:%Y-%m-%d %H:%M} UTC,"
-                f" after which {written.height} users were written to",
-                "run the job sync_site for this site instead of this asset alone; nothing was changed",
-            )
-        stops = safety.states(con, site)
-        blocked = {p: f"Site {site} is stopped for {p}: {r}" for p, (s, r) in stops.items() if s == "stopped"}
-        for phase, sentence in verdict.blocked.items():
-            if stops.get(phase, ("open", ""))[0] == "resumed":
-                safety.record(con, site, phase, state="open", reason=f"used by plan {plan_id}", at=now)
-            elif phase not in blocked:
-                safety.record(con, site, phase, state="stopped", reason=sentence, at=now)
-                blocked[phase] = sentence
+    owned = ownership.owned(con, site)
+    verdict = plans.verdict(plan, owned.height, ownership.removed_since(con, site, now))
+    seen = datetime.fromisoformat(warehouse.bookmark(con, site, USERS_READ) or NEVER)
+    written = _written_since(con, site, seen)
+    if _was_applied(written, plan, plan_id):
+        return {}, "this plan was applied before"
+    if plan.height and (written.height or now - seen > FRESH):
+        raise UnsafeError(
+            f"The plan of site {site} rests on an observation of PaperCut's users from {seen:%Y-%m-%d %H:%M} UTC,"
+            f" after which {written.height} users were written to",
+            "run the job sync_site for this site instead of this asset alone; nothing was changed",
+        )
+    stops = safety.states(con, site)
+    blocked = {p: f"Site {site} is stopped for {p}: {r}" for p, (s, r) in stops.items() if s == "stopped"}
+    for phase, sentence in verdict.blocked.items():
+        if stops.get(phase, ("open", ""))[0] == "resumed":
+            safety.record(con, site, phase, state="open", reason=f"used by plan {plan_id}", at=now)
+        elif phase not in blocked:
+            safety.record(con, site, phase, state="stopped", reason=sentence, at=now)
+            blocked[phase] = sentence
     return blocked, ""
 
 

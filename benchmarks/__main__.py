@@ -27,7 +27,7 @@ def plan(people: int = 10_000, *, small: bool = False) -> dict[str, Callable[[],
         "extraction": lambda: measures.extraction(people, rounds),
         "transfer": lambda: measures.transfer(people, rounds),
         "charging": lambda: measures.charging(people, rounds),
-        "quiet": lambda: measures.quiet(people, sites, rounds, budget=10 if small else 120),
+        "quiet": lambda: measures.quiet(people, sites, rounds, budget=10 if small else 2400),
         "latency": lambda: latency.latency(5 if small else 50, small=small),
     }
 

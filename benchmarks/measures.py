@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from benchmarks.table import Row
 from benchmarks.worlds import Site, running, timed
 from pipeline.resources import CONNECTIONS
 
+SYNC = "sync_site"
 SYNC_STEPS = 11
+RUNS = 1_000  # over which the growth of the warehouse is looked at
 DLT_FOLDER = Path(__file__).parent.parent / ".venv" / "dlt"
 SCRIPT_USERS = 200  # that the slow script makes: enough for a rate
 
 
 def quiet(customers: int, sites: int, rounds: int, budget: float) -> list[Row]:
-    """Ticks and runs that find nothing to do; `budget` is how many seconds of no-change runs growth is seen over."""
+    """Ticks and runs that find nothing to do; `budget` is how many seconds growth may be looked at."""
     names = tuple(f"site{number}" for number in range(sites))
     with running(customers, names) as site:
         for _ in range(2):
@@ -66,12 +69,39 @@ def _users(site: Site, name: str) -> list[dict[str, Any]]:
 
 
 def _runs(site: Site, name: str, customers: int, rounds: int) -> list[Row]:
-    mine: list[float] = []
-    empty: list[float] = []
+    calls, slowest = _complete_read(site, name, customers)
+    idle = peers.idle(site.defs, SYNC)
+    compared: dict[str, Callable[[], object]] = {
+        "ours": lambda: site.run(name),
+        "idle": lambda: peers.run(idle, SYNC, site.instance, name),
+        "empty": lambda: peers.empty_run(site.instance, SYNC_STEPS),
+    }
+    cpu: dict[str, list[float]] = {each: [] for each in compared}
+    for _ in range(rounds + 1):
+        for each, run in compared.items():
+            cpu[each].append(timed(run)[1])
+    ours, idling, empty = (statistics.median(seconds[1:]) for seconds in cpu.values())  # the first of each also loads
+    return [
+        calls,
+        Row(
+            "no-change run: CPU seconds / an empty Dagster run with as many steps",
+            "<= 1.3",
+            f"{ours / empty:.2f}",
+            ours / empty <= 1.3,
+            f"{ours:.2f} s against {empty:.2f} s, both in this process, in turn",
+            "Dagster alone is above the goal: the same job with the same assets and checks, none of which does"
+            f" anything, takes {idling:.2f} s ({idling / empty:.2f} empty runs), because each planned and each made"
+            " materialization and check is an event, each event opens its SQLite file anew, and the versions of inputs"
+            f" are looked up. The bridge itself takes the other {ours - idling:.2f} s: it reads both sides, decides"
+            " every account, job and user again rather than trust what it remembers, and asks every check."
+            f" Wall time of the slowest steps of a run with a complete read: {slowest}",
+        ),
+    ]
+
+
+def _complete_read(site: Site, name: str, customers: int) -> tuple[Row, str]:
+    """The calls of a no-change run that reads everything, as the servers count them; and its slowest steps."""
     site.run(name)
-    for _ in range(rounds):
-        mine.append(timed(lambda: site.run(name))[1])
-        empty.append(timed(lambda: peers.empty_run(site.instance, SYNC_STEPS))[1])
     site.later(4000)  # a complete read is due again, and once made it serves every site
     site.calls()
     steps = site.steps(site.run(name))
@@ -84,9 +114,8 @@ def _runs(site: Site, name: str, customers: int, rounds: int) -> list[Row]:
     granted = Counter(each for each in held if each in read)
     pages = sum(-(-listed // 1000) for listed in (customers, *granted.values()))
     reads = sum(n for call, n in counted["nexudus"].items() if call.startswith("GET"))
-    ratio = statistics.median(mine) / statistics.median(empty)
     slowest = ", ".join(f"{step} {took:.2f} s" for step, took in sorted(steps.items(), key=lambda s: -s[1])[:4])
-    return [
+    return (
         Row(
             "no-change run with a complete read: calls",
             f"Nexudus {pages} pages of {1 + len(granted)} lists; PaperCut <= 5 queries, 0 XML-RPC calls; 0 writes",
@@ -96,32 +125,25 @@ def _runs(site: Site, name: str, customers: int, rounds: int) -> list[Row]:
             "counted by the servers; the way without a database is held by tests/test_slice.py, not here",
             "customers are one list, and the credits of each printing credit are one, as Nexudus filters by one only",
         ),
-        Row(
-            "no-change run: CPU seconds / an empty Dagster run with as many steps",
-            "<= 1.3",
-            f"{ratio:.2f}",
-            ratio <= 1.3,
-            f"{statistics.median(mine):.2f} s against {statistics.median(empty):.2f} s, both in this process, in turn",
-            f"wall time of the slowest steps of a run with a complete read: {slowest}",
-        ),
-    ]
+        slowest,
+    )
 
 
 def _growth(site: Site, budget: float) -> Row:
     name, runs, started = site.names[0], 0, time.monotonic()
     site.run(name)
     before = site.stored()
-    while runs < 1000 and time.monotonic() - started < budget:
+    while runs < RUNS and time.monotonic() - started < budget:
         site.run(name)
         runs += 1
     warehouse, dagster = (after - first for after, first in zip(site.stored(), before, strict=True))
     return Row(
-        "database growth after 1,000 no-change runs",
+        f"database growth after {RUNS:,} no-change runs",
         "none",
-        f"{warehouse * 1000 // runs:,} bytes",
+        f"{warehouse * RUNS // runs:,} bytes",
         warehouse == 0,
-        f"the warehouse after {runs} runs, drawn out to 1,000; Dagster's own records of the runs, {dagster // runs:,}"
-        " bytes each, are removed by housekeeping after keep_runs_days",
+        f"the warehouse after {runs:,} runs{'' if runs == RUNS else f', drawn out to {RUNS:,}'}; Dagster's own records"
+        f" of the runs, {dagster // runs:,} bytes each, are removed by housekeeping after keep_runs_days",
         f"{warehouse:,} bytes in {runs} runs: free blocks of the file that DuckDB has not used again yet",
     )
 

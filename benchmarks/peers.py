@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import xmlrpc.client
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -115,12 +115,55 @@ def empty_run(instance: dg.DagsterInstance, steps: int) -> None:
         return empty
 
     assets = [nothing(number) for number in range(steps)]
-    job = dg.define_asset_job("empty", dg.AssetSelection.all(), executor_def=dg.in_process_executor)
-    defs = dg.Definitions(assets=assets, jobs=[job])
-    result = defs.resolve_job_def("empty").execute_in_process(
-        instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    run(dg.Definitions(assets=assets, jobs=[_job("empty", dg.AssetSelection.all())]), "empty", instance)
+
+
+def idle(defs: dg.Definitions, job: str) -> dg.Definitions:
+    """A job's own assets and checks in their own steps, none of which does anything: what Dagster alone takes."""
+    repository = defs.get_repository_def()
+    keys = repository.get_job(job).asset_layer.executable_asset_keys
+    steps = {node.op.name: node for node in repository.assets_defs_by_key.values() if node.keys & keys}
+    asked = {key: node for key, node in repository.asset_checks_defs_by_key.items() if key.asset_key in keys}
+    checks = {node.op.name: node for node in asked.values()}
+
+    def materialized(name: str, node: dg.AssetsDefinition) -> dg.AssetsDefinition:
+        specs = [dg.AssetSpec(spec.key, deps=spec.deps, partitions_def=spec.partitions_def) for spec in node.specs]
+
+        @dg.multi_asset(name=name, specs=specs)
+        def nothing() -> Iterator[dg.MaterializeResult[Any]]:
+            yield from (dg.MaterializeResult(asset_key=spec.key) for spec in specs)
+
+        return nothing
+
+    def passed(name: str, node: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+        specs = [dg.AssetCheckSpec(key.name, asset=key.asset_key) for key in node.check_keys if key.asset_key in keys]
+
+        @dg.multi_asset_check(name=name, specs=specs)
+        def nothing() -> Iterator[dg.AssetCheckResult]:
+            for spec in specs:
+                yield dg.AssetCheckResult(passed=True, asset_key=spec.asset_key, check_name=spec.name)
+
+        return nothing
+
+    return dg.Definitions(
+        assets=[materialized(name, node) for name, node in steps.items()],
+        asset_checks=[passed(name, node) for name, node in checks.items()],
+        jobs=[_job(job, dg.AssetSelection.assets(*keys))],
+    )
+
+
+def run(defs: dg.Definitions, job: str, instance: dg.DagsterInstance, partition: str | None = None) -> None:
+    """A run of a job in this process, recorded as the bridge's are."""
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        partition_key=partition,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     assert result.success
+
+
+def _job(name: str, selection: dg.AssetSelection) -> Any:
+    return dg.define_asset_job(name, selection, executor_def=dg.in_process_executor)
 
 
 def bare_pricing(

@@ -241,14 +241,15 @@ def _observe(bridge: Bridge, site: str) -> pl.DataFrame:
     now, source = bridge.clock(), bridge.jobs(site)
     if isinstance(source, PaperCutDatabase):
         return papercut_users_of(source.users(), site, bridge.digest, now)
-    client = bridge.papercut(site)
+    client, connections = bridge.papercut(site), bridge.settings.site(site).papercut.connections
     names = client.users()
-    before = bridge.warehouse.read("papercut_users", site).filter(pl.col("username").is_in(names))
-    fresh = source.read(bridge.warehouse.bookmark(site, "jobs_cursor")).jobs["username"].to_list()
+    batch = source.read(bridge.warehouse.bookmark(site, "jobs_cursor"))
     with bridge.warehouse.connect() as con:
-        touched = _written_since(con, site) | set(fresh) | _slice(before, now)
-    asked = sorted((set(names) - set(before["username"])) | (touched & set(names)))
-    answers = in_parallel(partial(client.properties, names=USER_PROPERTIES), asked)
+        before = warehouse.read(con, "papercut_users", site).filter(pl.col("username").is_in(names))
+        news = _news(con, site, batch, now)["username"].to_list()
+        changed = _changed_since(con, site) | set(news) | _slice(before)
+    asked = sorted((set(names) - set(before["username"])) | (changed & set(names)))
+    answers = in_parallel(partial(client.properties, names=USER_PROPERTIES), asked, connections)
     observed = papercut_users_of(user_rows(asked, answers), site, bridge.digest, now)
     return pl.concat([before.filter(~pl.col("username").is_in(asked)), observed]).sort("username")
 
@@ -256,15 +257,7 @@ def _observe(bridge: Bridge, site: str) -> pl.DataFrame:
 def _store_jobs(bridge: Bridge, site: str, batch: JobBatch, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Append what is new or changed and move the cursor, in one transaction; what was appended, and the recent jobs."""
     with bridge.warehouse.transaction() as con:
-        con.register("batch", batch.jobs.select("job_id"))
-        stored_rows = warehouse.query(
-            con,
-            "SELECT p.* FROM papercut_print_jobs p SEMI JOIN batch USING (job_id) WHERE site = $site"
-            " QUALIFY revision = max(revision) OVER (PARTITION BY job_id)",
-            site=site,
-        )
-        con.unregister("batch")
-        added = schemas.checked("papercut_print_jobs", revised(batch.jobs, stored_rows, site, now))
+        added = schemas.checked("papercut_print_jobs", _news(con, site, batch, now))
         warehouse.insert(con, "papercut_print_jobs", added)
         if batch.cursor:
             warehouse.change_bookmark(con, site, "jobs_cursor", batch.cursor, now)
@@ -273,17 +266,31 @@ def _store_jobs(bridge: Bridge, site: str, batch: JobBatch, now: datetime) -> tu
     return added, recent
 
 
-def _written_since(con: Connection, site: str) -> set[str]:
-    """Users that were written to after they were last observed."""
+def _news(con: Connection, site: str, batch: JobBatch, now: datetime) -> pl.DataFrame:
+    """The jobs of a read that are new or changed, as they are to be stored."""
+    con.register("batch", batch.jobs.select("job_id"))
+    stored_rows = warehouse.query(
+        con,
+        "SELECT p.* FROM papercut_print_jobs p SEMI JOIN batch USING (job_id) WHERE site = $site"
+        " QUALIFY revision = max(revision) OVER (PARTITION BY job_id)",
+        site=site,
+    )
+    con.unregister("batch")
+    return revised(batch.jobs, stored_rows, site, now)
+
+
+def _changed_since(con: Connection, site: str) -> set[str]:
+    """Users that were written to, or of whom a job was first seen, after they were last observed."""
     rows = con.execute(
         "SELECT s.username FROM papercut_user_sync s LEFT JOIN papercut_users u USING (site, username)"
-        " WHERE s.site = $site AND (u.observed_at IS NULL OR s.happened_at >= u.observed_at)",
+        " WHERE s.site = $site AND (u.observed_at IS NULL OR s.happened_at >= u.observed_at)"
+        " UNION SELECT j.username FROM papercut_print_jobs j JOIN papercut_users u USING (site, username)"
+        " WHERE j.site = $site AND j.first_seen_at >= u.observed_at",
         {"site": site},
     ).fetchall()
     return {row[0] for row in rows}
 
 
-def _slice(users: pl.DataFrame, now: datetime) -> set[str]:
-    """This run's share of the rolling audit."""
-    turn = int(now.timestamp() // 60) % AUDIT_SLICES
-    return set(users.filter(pl.col("username").hash(seed=0) % AUDIT_SLICES == turn)["username"])
+def _slice(users: pl.DataFrame) -> set[str]:
+    """This run's share of the rolling audit: those who were observed longest ago."""
+    return set(users.sort("observed_at", "username").head(-(-users.height // AUDIT_SLICES))["username"])

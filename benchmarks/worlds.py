@@ -82,7 +82,13 @@ class Site:
 
 @contextmanager
 def running(
-    customers: int, sites: tuple[str, ...], *, extra: str = "", top: str = "", **switches: Any
+    customers: int,
+    sites: tuple[str, ...],
+    *,
+    extra: str = "",
+    top: str = "",
+    database: bool = True,
+    **switches: Any,
 ) -> Generator[Site, None, None]:
     """A world of a size, served, with a bridge configured for it.
 
@@ -91,6 +97,7 @@ def running(
         sites: their names.
         extra: lines for every site's section of bridge.toml.
         top: lines before the sections.
+        database: whether the bridge may ask PaperCut's database; else it reads the print log.
         switches: of the sandbox, for example latency_ms.
     """
     world = make_world(customers, sites, clock=CLOCK)
@@ -98,10 +105,16 @@ def running(
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="printbridge-bench-") as path:
         folder = Path(path)
+        for site in sites if not database else ():
+            (folder / site).mkdir()
+            world["sites"][site]["config"]["print_log_folder"] = str(folder / site)
         with start(world, folder / "sandbox") as ready:
             text, environment = settings_for(world, ready)
             for site in sites:
                 text = text.replace(f"[sites.{site}]\n", f"[sites.{site}]\n{extra}")
+                if not database:
+                    place = f'source = "database"\nuri_env = "PAPERCUT_DB_{site.upper()}"'
+                    text = text.replace(place, f'source = "print_log"\npath = "{folder / site}"')
             (folder / "bridge.toml").write_text(top + text, "utf-8")
             os.environ.update(environment)
             os.environ["PRINTBRIDGE_CONFIG"] = str(folder / "bridge.toml")

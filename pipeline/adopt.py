@@ -169,7 +169,8 @@ def carry_out(bridge: Bridge, site: str, rows: Sequence[Mapping[str, Any]], writ
         with bridge.warehouse.transaction() as con:
             intents = [{**each, "state": "creating", "reason": "about to adopt"} for each in identities]
             ownership.record(con, site, intents, bridge.clock())
-        results = in_parallel(partial(_tried, bridge, site, write), rows)
+        connections = bridge.settings.site(site).papercut.connections
+        results = in_parallel(partial(_tried, bridge, site, write), rows, connections)
         events = [
             event
             for row, each, result in zip(rows, identities, results, strict=True)

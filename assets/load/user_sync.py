@@ -100,7 +100,7 @@ def _gate(
     """
     owned = ownership.owned(con, site)
     verdict = plans.verdict(plan, owned.height, ownership.removed_since(con, site, now))
-    seen = datetime.fromisoformat(warehouse.bookmark(con, site, USERS_READ) or NEVER)
+    seen = _seen(con, site)
     written = _written_since(con, site, seen)
     if _was_applied(written, plan, plan_id):
         return {}, "this plan was applied before"
@@ -119,6 +119,11 @@ def _gate(
             safety.record(con, site, phase, state="stopped", reason=sentence, at=now)
             blocked[phase] = sentence
     return blocked, ""
+
+
+def _seen(con: warehouse.Connection, site: str) -> datetime:
+    """When PaperCut's users were listed last."""
+    return datetime.fromisoformat(warehouse.bookmark(con, site, USERS_READ) or NEVER)
 
 
 def _written_since(con: warehouse.Connection, site: str, seen: datetime) -> pl.DataFrame:
@@ -199,9 +204,9 @@ def _release_absent(con: warehouse.Connection, bridge: Bridge, site: str, plan: 
         con,
         "SELECT username FROM ownership_event o WHERE site = $site AND state = 'owned'"
         " AND n = (SELECT max(n) FROM ownership_event l WHERE l.site = o.site AND l.username = o.username)"
-        " AND happened_at < (SELECT min(observed_at) FROM papercut_users WHERE site = $site)"
-        " AND username NOT IN (SELECT username FROM papercut_users WHERE site = $site)",
+        " AND happened_at < $seen AND username NOT IN (SELECT username FROM papercut_users WHERE site = $site)",
         site=site,
+        seen=_seen(con, site),
     ).filter(~pl.col("username").is_in(plan["username"].to_list()))
     events = [{"username": name, "state": "released", "reason": "absent in PaperCut"} for name in gone["username"]]
     ownership.record(con, site, events, bridge.clock())

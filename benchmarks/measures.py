@@ -40,7 +40,11 @@ def quiet(customers: int, sites: int, rounds: int, budget: float) -> list[Row]:
 
 
 def _ticks(site: Site, customers: int, rounds: int) -> list[Row]:
-    look = next(each for each in site.defs.schedules or [] if getattr(each, "name", "") == "look_and_sync")
+    look = next(
+        each
+        for each in site.defs.schedules or []
+        if isinstance(each, dg.ScheduleDefinition) and each.name == "look_and_sync"
+    )
     context = dg.build_schedule_context(instance=site.instance)
     look(context)
     sites = len(site.names)
@@ -199,7 +203,7 @@ def transfer(users: int, rounds: int) -> list[Row]:
     ours: list[float] = []
     bare: list[float] = []
     script: list[float] = []
-    profile = ""
+    made, few, profile = 0, 0, ""
     for turn in range(rounds):
         with running(int(users / 0.57), ("site0",), latency_ms=10) as site:
             seconds = site.steps(site.run("site0"))["papercut_user_sync"]
@@ -280,6 +284,7 @@ def charging(jobs: int, rounds: int) -> list[Row]:
     """Sales posted, against parallel POSTs without a ledger."""
     ratios: list[float] = []
     rates: list[float] = []
+    sales = 0
     for _ in range(rounds):
         with running(300, ("site0",), latency_ms=10) as site:
             site.run("site0")

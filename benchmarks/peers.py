@@ -122,7 +122,7 @@ def idle(defs: dg.Definitions, job: str) -> dg.Definitions:
     """A job's own assets and checks in their own steps, none of which does anything: what Dagster alone takes."""
     repository = defs.get_repository_def()
     keys = repository.get_job(job).asset_layer.executable_asset_keys
-    steps = {node.op.name: node for node in repository.assets_defs_by_key.values() if node.keys & keys}
+    steps = {node.op.name: node for node in repository.assets_defs_by_key.values() if set(keys).intersection(node.keys)}
     asked = {key: node for key, node in repository.asset_checks_defs_by_key.items() if key.asset_key in keys}
     checks = {node.op.name: node for node in asked.values()}
 

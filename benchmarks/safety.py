@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,7 +103,7 @@ def crashes(scale: Scale, say: Say) -> Row:
 class Goal(NamedTuple):
     """One story: how far it goes, and the time (of `time.time`) at which it ends all the same."""
 
-    weights: dict[str, float]
+    weights: Mapping[str, float]
     assets: tuple[str, ...]
     prints: int
     seed: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -60,7 +60,7 @@ class Simulation:
 
     bridge: Harness
     seed: int
-    weights: dict[str, float]
+    weights: Mapping[str, float]
     assets: tuple[str, ...] = runs.CHARGES
     prints: int = 10
     faulted: float = 0.2
@@ -292,7 +292,9 @@ class Simulation:
 
 
 @contextmanager
-def simulated(folder: Path, seed: int, weights: dict[str, float], **fields: Any) -> Generator[Simulation, None, None]:
+def simulated(
+    folder: Path, seed: int, weights: Mapping[str, float], **fields: Any
+) -> Generator[Simulation, None, None]:
     """A world of forty people, each of them a print user already."""
     people = [customer(each, PaperCutPayAsYouPrint=each in PAYERS) for each in (*PAYERS, *HOLDERS)]
     grants = [credit(1000 + each, each, GRANT) for each in HOLDERS]

@@ -118,17 +118,17 @@ def _complete_read(site: Site, name: str, customers: int) -> tuple[Row, str]:
     read = {each for settings in site.settings.sites.values() for each in settings.credit_ids}
     held = [each["ExtraServiceId"] for each in site.state()["nexudus"]["coworkerextraservices"]]
     granted = Counter(each for each in held if each in read)
-    pages = sum(-(-listed // 1000) for listed in (customers, *granted.values()))
+    pages = sum(max(1, -(-listed // 1000)) for listed in (customers, *(granted[each] for each in read)))
     reads = sum(n for call, n in counted["nexudus"].items() if call.startswith("GET"))
     slowest = ", ".join(f"{step} {took:.2f} s" for step, took in sorted(steps.items(), key=lambda s: -s[1])[:4])
     return (
         Row(
             "no-change run with a complete read: calls",
-            f"Nexudus {pages} pages of {1 + len(granted)} lists; PaperCut <= 5 queries, 0 XML-RPC calls; 0 writes",
+            f"Nexudus {pages} pages of {1 + len(read)} lists; PaperCut <= 5 queries, 0 XML-RPC calls; 0 writes",
             f"Nexudus {reads} reads ({shown(counted['nexudus'])}); {queries} queries, {calls} XML-RPC calls;"
             f" {writes} writes",
             reads <= pages and queries <= 5 and calls == 0 and writes == 0,
-            "counted by the servers",
+            "counted by the servers; a list without rows takes one page to be known",
             "customers are one list, and the credits of each printing credit are one, as Nexudus filters by one only",
         ),
         slowest,

@@ -112,6 +112,8 @@ class _World:
         self.site = self.chance.choice([*SOURCES, "leeds"])
         self.ours: set[str] = set()
         """Users that the bridge made, and nobody has taken from it: the only ones that may be written to."""
+        self.made = False
+        """Whether the bridge ever made a user at the site."""
         self.removed = 0
         self.fired = 0
         """Calls that were faulted in the last run."""
@@ -148,9 +150,10 @@ class _World:
         if after.stopped:
             self.seen["stops"] += 1
             text = str(after.failures)
-            if "print users that are ours; at most" not in text and "is stopped for" not in text:
-                raise ViolationError(f"a complete run was stopped, but not by a cap: {text}")
-            if self.chance.random() < 0.5:
+            capped = "print users that are ours; at most" in text or "is stopped for" in text
+            if not capped and not self._rightly_refused(text):
+                raise ViolationError(f"a complete run was stopped without a reason: {text}")
+            if capped and self.chance.random() < 0.5:
                 self.bridge.resume(self.site, "remove", "rename")
                 self._went_well(self.run("the resumed run", capped=False))
         else:
@@ -159,6 +162,12 @@ class _World:
         self.run("the second run")
         if self.bridge.writes():
             raise ViolationError(f"the second run wrote: {self.bridge.writes()}")
+
+    def _rightly_refused(self, text: str) -> bool:
+        """Whether the last customer is gone, or our mark stands on users where the bridge never made one."""
+        emptied = "Nexudus listed no coworkers" in text and not self._customers()
+        forged = "this warehouse never owned a user" in text and not self.made
+        return emptied or forged
 
     def _a_read_comes_short(self) -> None:
         """A list lacks rows, or does not come at all, once or as often as it is asked for."""
@@ -239,6 +248,7 @@ class _World:
         if not renamed and (wrong := (vanished | disabled) & self._may_print()):
             raise ViolationError(f"{name} removed {sorted(wrong)}, who may print")
         self.ours = (self.ours - vanished) | (after.keys() - before.keys())
+        self.made |= bool(self.ours)
         self.seen["users made"] += calls.get("api.addNewInternalUser", 0)
         self.seen["users removed"] += removed
         self.seen["users renamed"] += calls.get("api.renameUserAccount", 0)

@@ -4,10 +4,11 @@ import logging
 import socketserver
 import ssl
 import threading
+import time
 import xmlrpc.client
 from collections.abc import Callable
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -558,4 +559,33 @@ def test_a_self_signed_certificate_is_trusted_only_as_a_pin(tmp_path: Path) -> N
         elsewhere = url.replace("127.0.0.1", "localhost")
         with PaperCutClient(elsewhere, TOKEN, ca_file=pin) as papercut, pytest.raises(ConfigError, match="not trusted"):
             papercut.total_users()
+        server.shutdown()
+
+
+def test_a_connection_is_given_up_before_a_server_closes_it() -> None:
+    connections: set[tuple[str, int]] = set()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # keeps connections
+
+        def do_POST(self) -> None:
+            connections.add(self.client_address)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = value("<boolean>1</boolean>")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        papercut = PaperCutClient(f"http://127.0.0.1:{server.server_address[1]}/rpc/api/xmlrpc", TOKEN)
+        for pause in (0.0, 1.0, 4.0):
+            time.sleep(pause)
+            assert papercut.user_exists("jane")
+            assert len(connections) == (2 if pause == 4.0 else 1), f"after {pause} idle seconds; servers allow 5"
+        papercut.close()
         server.shutdown()

@@ -35,6 +35,10 @@ Wait = Callable[[float], object]
 LONGEST_WAIT = 120.0
 """Seconds that one call spends on waiting before it gives up and leaves the rest to the next run."""
 
+IDLE_SECONDS = 3.0
+"""How long an unused connection is kept. Web servers close theirs after 5 seconds or more; a write that leaves while
+the server closes has an unknown outcome, so ours must be given up first."""
+
 log = logging.getLogger(__name__)
 # stamina would print every retry to standard output where structlog is installed, which belongs to the command; our own
 # log line says it instead.
@@ -73,7 +77,9 @@ def connect(
         transport: what carries the bytes instead of the network (tests).
         verify: how to check the server's certificate; True is the list of public authorities.
     """
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    limits = httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE_SECONDS
+    )
     return httpx.Client(
         transport=transport or httpx.HTTPTransport(verify=verify, limits=limits, retries=0, trust_env=False),
         timeout=httpx.Timeout(read_seconds, connect=5.0),

@@ -24,7 +24,8 @@ from pipeline.clients.papercut import PaperCutClient
 from pipeline.clock import Clock, configured_clock
 from pipeline.digests import Digester
 from pipeline.errors import TransientError
-from pipeline.joblogs import JobSource, open_source
+from pipeline.joblogs import JobSource
+from pipeline.joblogs.source import open_source
 from pipeline.ledger import Mover
 from pipeline.settings import Home, Settings, secret
 from pipeline.warehouse import Warehouse

@@ -23,8 +23,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mssql, mysql, oracle, postgresql
 
 from pipeline.errors import ConfigError, PermanentError, TransientError, UnsafeError
-from pipeline.joblogs import JOB_COLUMNS, open_source, server
+from pipeline.joblogs import JOB_COLUMNS, server
 from pipeline.joblogs.database import JOBS, LOOK_BACK, NEWEST, TABLES, USER_COLUMNS, USERS, PaperCutDatabase
+from pipeline.joblogs.source import open_source
 from pipeline.sandbox.database import TABLES as OFFICIAL
 from pipeline.settings import SiteSettings
 from tests.optional import program

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, TransientError, UnsafeError
-from pipeline.joblogs import JOB_COLUMNS, JobSource, as_credits, open_source
+from pipeline.joblogs import JOB_COLUMNS, JobSource, as_credits
 from pipeline.joblogs.folder import cost, local_time
+from pipeline.joblogs.source import open_source
 from pipeline.settings import SiteSettings
 
 SAMPLES = Path(__file__).parent / "fixtures" / "printlogger"

@@ -447,7 +447,7 @@ def test_reading_the_server() -> None:
 def test_writes_have_the_types_that_papercut_wants() -> None:
     server = Server(**dict.fromkeys(WRITES, True))
     with server.client() as papercut:
-        papercut.create_user("jane", "00012345", "Jané", "jane@example.com", "", "12345")
+        papercut.create_user("jane", password="00012345", full_name="Jané", email="jane@example.com", pin="12345")
         papercut.set_properties("jane", {"restricted": "TRUE", "notes": "x"})
         papercut.disable_printing("jane")
         papercut.adjust_balance("jane", Decimal("-12.50"), "REF-1 " + "x" * 300)

@@ -120,7 +120,10 @@ def _create(sync: Sync, row: Row) -> Done:
     card = _card(sync, customer or {})
     papercut, name = sync.papercut, row["username"]
     try:
-        papercut.create_user(name, password(pin, sync.minimum), row["full_name"], row["email"], card or "", pin)
+        papercut.create_user(
+            name, password=password(pin, sync.minimum), full_name=row["full_name"], email=row["email"],
+            card=card or "", pin=pin,
+        )  # fmt: skip
     except RejectedError as error:
         return _refused(sync, name, error)
     papercut.set_properties(

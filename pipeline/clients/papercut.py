@@ -317,8 +317,8 @@ class PaperCutClient:
 
     # Writes: each raises as `call`; MissingError when there is no such user
 
-    def create_user(  # noqa: PLR0917 - the order of the call itself
-        self, username: str, password: str, full_name: str, email: str, card: str = "", pin: str = ""
+    def create_user(
+        self, username: str, *, password: str, full_name: str, email: str, card: str = "", pin: str = ""
     ) -> None:
         """Create an internal user. Group rules may set balance and restriction: set both afterwards (4.3).
 

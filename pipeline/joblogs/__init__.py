@@ -4,6 +4,7 @@
     server.py      the connection to it, and what its failures mean
     print_log.py   the layout of PaperCut's tab-separated daily print logs
     csv_report.py  the layout of CSV files with a header row (Print Logger, exported reports)
+    source.py      which of them a site reads
     folder.py      what both kinds of files share: which files are due, which lines are whole, how a job is named
 
 What belongs here: reading rows and giving them one shape, exact to the credit and the second. What does not: which
@@ -16,12 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Protocol
 
 import polars as pl
-
-from pipeline.settings import SiteSettings, secret
 
 JOB_COLUMNS = pl.Schema({
     "job_id": pl.String(),             # unique within the source, the same at every read
@@ -85,28 +83,6 @@ class JobSource(Protocol):
     def close(self) -> None:
         """Let go of connections. The source can be used again afterwards."""
         ...
-
-
-def open_source(site: SiteSettings) -> JobSource:
-    """The source that a site's configuration names. Nothing is read or connected yet.
-
-    Raises:
-        ConfigError: the secret is not set, its driver is not installed, or a name of a column or encoding is unknown.
-    """
-    # Imported here because these modules need the frame above, and only one of them is needed.
-    from pipeline.joblogs.csv_report import CsvReport  # noqa: PLC0415 - see above
-    from pipeline.joblogs.database import PaperCutDatabase  # noqa: PLC0415 - see above
-    from pipeline.joblogs.folder import JobFolder  # noqa: PLC0415 - see above
-    from pipeline.joblogs.print_log import PrintLog  # noqa: PLC0415 - see above
-
-    jobs = site.jobs
-    if jobs.source == "database":
-        variable = jobs.uri_env or ""
-        return PaperCutDatabase(secret(variable), uri_env=variable, timezone=site.timezone, since=site.charge_from)
-    layout = PrintLog(jobs.columns) if jobs.source == "print_log" else CsvReport(jobs.columns)
-    return JobFolder(
-        jobs.path or Path(), layout=layout, timezone=site.timezone, encoding=jobs.encoding, since=site.charge_from
-    )
 
 
 def utc(local: pl.Expr, timezone: str) -> pl.Expr:

@@ -35,10 +35,10 @@ bench: $(READY)  ## the benchmarks
 	$(BIN)/python -m benchmarks
 
 bench-safety: $(READY)  ## the proofs of money safety, long: hours
-	$(BIN)/python -m benchmarks.safety
+	$(BIN)/python -m tests.campaign
 
 coverage: $(READY)  ## every branch of the code that moves money and people, or an error
-	$(BIN)/coverage run -m pytest $(MONEY_TESTS:%=tests/test_%.py)
+	$(BIN)/coverage run -m pytest $(MONEY_TESTS:%=tests/%.py)
 	$(BIN)/coverage report --show-missing --precision 1 --fail-under 100 --include "$(MONEY_CODE)"
 
 lock:  ## new exact versions in requirements.lock; needs uv
@@ -50,11 +50,16 @@ lock:  ## new exact versions in requirements.lock; needs uv
 # longest files. One file or one test is run without this: it would only wait for the processes.
 EVERY_TEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-MONEY_TESTS := ledger pipelined ownership plan credits charges reconcile recovery recover gate sync reruns access effects user_effects report_runs
-MONEY_CODE := pipeline/ledger.py,pipeline/recover.py,pipeline/held.py,pipeline/safety.py,pipeline/ownership.py,$\
-pipeline/domain/plan.py,pipeline/domain/differences.py,pipeline/domain/credits.py,pipeline/domain/charges.py,$\
-pipeline/domain/lookup.py,pipeline/domain/reconcile.py,pipeline/domain/ownership.py,pipeline/domain/recovery.py,$\
-assets/load/*.py
+MONEY_TESTS := store/test_ledger store/test_ownership effects/test_effect effects/test_charges effects/test_users $\
+domain/people/test_plan domain/money/test_credits domain/money/test_charges domain/money/test_reconcile $\
+domain/money/test_recovery operations/test_recover operations/test_access operations/test_adopt steps/test_sync $\
+steps/test_reruns steps/test_report
+MONEY_CODE := pipeline/effects/*.py,pipeline/steps/charge.py,pipeline/steps/sync_users.py,$\
+pipeline/store/ledger.py,pipeline/store/lines.py,pipeline/store/ownership.py,pipeline/store/stops.py,$\
+pipeline/operations/recover.py,pipeline/operations/held.py,pipeline/services/papercut/system.py,$\
+pipeline/domain/money/charges.py,pipeline/domain/money/credits.py,pipeline/domain/money/lookup.py,$\
+pipeline/domain/money/reconcile.py,pipeline/domain/money/recovery.py,$\
+pipeline/domain/people/plan.py,pipeline/domain/people/differences.py,pipeline/domain/people/ownership.py
 
 # Nothing is fetched that the lock does not name with its hash; the project itself is built without fetching a builder.
 $(READY): requirements.lock pyproject.toml

@@ -1,4 +1,5 @@
 """The graph: the only place with `@dg.asset` and `@dg.asset_check`.
 
-An asset reads, calls a pure function, writes, and returns a `MaterializeResult`. How that is done is in `pipeline`.
+What belongs here: what depends on what, the words of each asset, and how what a step made is shown. What does not: the
+work. An asset calls one step of `pipeline.steps` and returns a `MaterializeResult`; only here is one made.
 """

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from pipeline.runs import SYNC
+from pipeline.dagster.runs import SYNC
 from pipeline.settings import Settings
 
 NIGHTLY = timedelta(hours=26)
@@ -30,13 +30,13 @@ REPORT_BY, REPORT_FROM = "0 12 1 * *", timedelta(hours=6)
 TAGS: dict[str, dict[str, str]] = {
     "nexudus_customers": {"reads": "nexudus", "personal_data": "yes"},
     "nexudus_credits": {"reads": "nexudus"},
-    "papercut_users": {"reads": "papercut", "personal_data": "yes"},
-    "papercut_print_jobs": {"reads": "papercut", "personal_data": "yes"},
+    "print_users": {"reads": "papercut", "personal_data": "yes"},
+    "print_jobs": {"reads": "papercut", "personal_data": "yes"},
     "print_accounts": {"personal_data": "yes"},
     "print_charges": {"money": "yes", "personal_data": "yes"},
     "nexudus_print_charges": {"money": "yes", "personal_data": "yes", "writes": "nexudus"},
     "user_sync_plan": {"personal_data": "yes"},
-    "papercut_user_sync": {"personal_data": "yes", "writes": "papercut"},
+    "print_user_sync": {"personal_data": "yes", "writes": "papercut"},
     "reconciliation": {"money": "yes", "reads": "nexudus"},
     "monthly_print_report": {"money": "yes", "personal_data": "yes"},
     "monthly_print_report_all": {"money": "yes", "personal_data": "yes"},

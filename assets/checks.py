@@ -1,11 +1,10 @@
 """Checks: whether what was stored holds, and what a person should look at, with the rows at fault and the remedy.
 
 What belongs here: one check per table contract, made from its Pandera model, and the questions operators ask every day.
-What does not: gates in front of writes; those are inside the load functions, because a check can be skipped. The checks
-of one stage share a step, since a step costs more than a check.
+What does not: gates in front of writes; those are inside the steps that write, because a check can be skipped. The
+checks of one stage share a step, since a step costs more than a check.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
@@ -13,19 +12,20 @@ import dagster as dg
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from assets.transform import recent_jobs
-from pipeline import ledger, ownership, warehouse
-from pipeline.domain import charges, schemas
-from pipeline.domain.credits import oversized_grants
-from pipeline.findings import counted
-from pipeline.resources import Bridge
-from pipeline.warehouse import Connection
+from pipeline.domain import tables
+from pipeline.operations import findings
+from pipeline.operations.causes import of_site
+from pipeline.site import Site, Sites
+from pipeline.store import changes, memory
+from pipeline.store.lines import lines_in
+from pipeline.store.sql import Connection, read
+from pipeline.words import counted
 
 SHOWN = 20
 """Rows named in a check; the table has the rest."""
 
 
-class Finding(NamedTuple):
+class Answer(NamedTuple):
     """The answer of a check: whether all is well, in words what is not, and the rows at fault, for the plot."""
 
     passed: bool
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
     rows: int = 0
 
 
-Question = Callable[[Bridge, Connection, str], Finding]
+Question = Callable[[Site, Connection], Answer]
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
@@ -44,10 +44,10 @@ UNPARTITIONED = frozenset({"nexudus_customers", "nexudus_credits"})
 def contract(table: str) -> Question:
     """The check that a table's stored rows hold its Pandera model. The text names columns and checks, never values."""
 
-    def ask(_: Bridge, con: Connection, site: str) -> Finding:
-        frame = warehouse.read(con, table, None if table in UNPARTITIONED else site)
+    def ask(site: Site, con: Connection) -> Answer:
+        frame = read(con, table, None if table in UNPARTITIONED else site.key)
         try:
-            schemas.checked(table, frame)
+            tables.checked(table, frame)
         except SchemaErrors as error:
             failures = cast("pl.DataFrame", error.failure_cases)
             cases = failures.group_by("column", "check").agg(rows=pl.len(), first=pl.col("index").min())
@@ -56,22 +56,34 @@ def contract(table: str) -> Question:
                 for case in cases.iter_rows(named=True)
             ]
             text = f"{table} breaks its contract: {'; '.join(sorted(found))}. What to do: report it."
-            return Finding(passed=False, text=text, severity=ERROR, rows=failures.height)
-        return Finding(passed=True, text=f"{frame.height} rows hold the contract", severity=ERROR)
+            return Answer(passed=False, text=text, severity=ERROR, rows=failures.height)
+        return Answer(passed=True, text=f"{frame.height} rows hold the contract", severity=ERROR)
 
     return ask
 
 
-def lines_are_readable(_: Bridge, con: Connection, site: str) -> Finding:
+def lines_are_readable(site: Site, con: Connection) -> Answer:
     """Whether every line of the job log could be read."""
-    problems: list[str] = json.loads(warehouse.bookmark(con, site, "job_problems") or "[]")
+    problems = findings.sentences(con, site.key, memory.JOB_PROBLEMS)
     remedy = " What to do: correct or complete these lines; every other line was read, and these are tried again."
     return _found(problems, "unreadable job row", remedy=remedy, severity=ERROR)
 
 
-def pins_are_usable(_: Bridge, con: Connection, site: str) -> Finding:
+def records_are_readable(table: str) -> Question:
+    """The check that no record of a Nexudus list was left out because it cannot be read."""
+
+    def ask(_: Site, con: Connection) -> Answer:
+        """Whether every record could be read; one that could not is left out, and is no evidence for anything."""
+        rows = findings.sentences(con, memory.ACCOUNT, memory.problems(table))
+        remedy = " What to do: correct these fields in Nexudus; every other record was read."
+        return _found(rows, "unreadable record", remedy=remedy, severity=ERROR)
+
+    return ask
+
+
+def pins_are_usable(site: Site, con: Connection) -> Answer:
     """Whether anybody is left out for want of a PIN of their own (`rules.md` C17)."""
-    accounts = warehouse.read(con, "print_accounts", site).sort("coworker_id")
+    accounts = read(con, "print_accounts", site.key).sort("coworker_id")
     found = accounts.filter(pl.col("reason").is_in(["no_pin", "pin_clash"]))
     alike = accounts.join(found.filter(reason="pin_clash"), on="pin_digest", how="semi")
     groups = alike.group_by("pin_digest", maintain_order=True).agg(ids=pl.col("coworker_id").cast(pl.String))
@@ -81,44 +93,38 @@ def pins_are_usable(_: Bridge, con: Connection, site: str) -> Finding:
     return _found(rows, "customer without an own PIN", "customers without an own PIN", remedy)
 
 
-def grants_are_plausible(bridge: Bridge, con: Connection, site: str) -> Finding:
+def grants_are_plausible(site: Site, con: Connection) -> Answer:
     """Whether a single grant is larger than the site believes."""
-    rules = bridge.settings.site(site).rules(site)
-    large = oversized_grants(warehouse.read(con, "nexudus_credits"), rules)
+    rules = site.rules
+    large = findings.oversized(con, rules)
     rows = [f"credit {row['credit_id']}: {row['remaining_uses']}" for row in large.iter_rows(named=True)]
     remedy = f" What to do: correct them in Nexudus, or raise max_credits ({rules.max_credits})."
     return _found(rows, "credit above max_credits, not counted", "credits above max_credits, not counted", remedy)
 
 
-def jobs_have_an_owner(bridge: Bridge, con: Connection, site: str) -> Finding:
+def jobs_have_an_owner(site: Site, con: Connection) -> Answer:
     """Whether chargeable jobs were printed by users that were never ours, or on shared accounts."""
-    rules = bridge.settings.site(site).rules(site)
-    found = charges.unattributed(recent_jobs(con, site, bridge.clock()), ownership.names(con, site), rules)
+    found = findings.ownerless(con, site)
     counts = found.group_by("why").agg(n=pl.len(), cost=pl.col("cost").sum()).sort("why")
     sums = [f"{row['n']} of {row['cost']:.2f} credits: {row['why']}" for row in counts.iter_rows(named=True)]
     rows = [f"job {row['job_id']} at {row['printer']}" for row in found.iter_rows(named=True)]
     remedy = (
-        f" {'; '.join(sums)}. Nobody is charged for them; if a customer printed them, charge them by hand in Nexudus."
+        f" {'; '.join(sums)}. Nobody is charged for them. What to do: if a customer printed them, `printbridge"
+        " held assign JOB --customer ID`, or charge them by hand in Nexudus and add `--waive --reason TEXT`."
     )
     return _found(rows, "job without an owner", "jobs without an owner", remedy)
 
 
-def nothing_is_held(_: Bridge, con: Connection, site: str) -> Finding:
+def nothing_is_held(site: Site, con: Connection) -> Answer:
     """Whether charges wait for a person."""
-    held = ledger.lines_in(con, site, "held")
+    held = lines_in(con, site.key, "held")
     rows = [f"{row['ref']} ({row['amount_cents']} cents): {row['reason']}" for row in held.iter_rows(named=True)]
     return _found(rows, "held charge")
 
 
-def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
+def changes_succeeded(site: Site, con: Connection) -> Answer:
     """Whether the last plan was carried out whole."""
-    last = warehouse.query(
-        con,
-        "SELECT * FROM papercut_user_sync WHERE site = $site AND plan_id ="
-        " (SELECT arg_max(plan_id, happened_at) FROM papercut_user_sync WHERE site = $site) AND outcome <> 'done'"
-        " ORDER BY username",
-        site=site,
-    )
+    last = changes.failed_of_last_plan(con, site.key)
     rows = [
         f"{r['action']} of customer {r['coworker_id']}: {r['outcome']}: {r['detail']}"
         for r in last.iter_rows(named=True)
@@ -126,22 +132,32 @@ def changes_succeeded(_: Bridge, con: Connection, site: str) -> Finding:
     return _found(rows, "change that did not succeed", "changes that did not succeed")
 
 
-def nothing_is_unexplained(_: Bridge, con: Connection, site: str) -> Finding:
+def nothing_is_unexplained(site: Site, con: Connection) -> Answer:
     """Whether PaperCut, the ledger and Nexudus agree to the cent, for every day reconciled so far."""
-    found = warehouse.read(con, "reconciliation", site).filter(pl.col("unexplained_cents") != 0).sort("day", "job_id")
+    found = findings.unexplained(con, site.key)
     rows = [f"{row['day']} job {row['job_id']}: {row['finding']}" for row in found.iter_rows(named=True)]
     total = found["unexplained_cents"].sum()
     one, many = f"unexplained difference ({total} cents)", f"unexplained differences ({total} cents in all)"
     return _found(rows, one, many, severity=ERROR)
 
 
+def nothing_needs_a_person(site: Site, con: Connection) -> Answer:
+    """Whether anything of the site needs a person: the list that alerts and `printbridge alerts check` read."""
+    found = of_site(con, site)
+    rows = [f"{cause.title}; next: {cause.remedy}" for cause in found]
+    severity = ERROR if any(cause.urgent for cause in found) else WARN
+    return _found(rows, "cause", severity=severity)
+
+
 STAGES: dict[str, dict[tuple[str, str], Question]] = {
     "extract_checks": {
         ("nexudus_customers", "contract"): contract("nexudus_customers"),
         ("nexudus_credits", "contract"): contract("nexudus_credits"),
-        ("papercut_users", "contract"): contract("papercut_users"),
-        ("papercut_print_jobs", "contract"): contract("papercut_print_jobs"),
-        ("papercut_print_jobs", "lines_are_readable"): lines_are_readable,
+        ("nexudus_customers", "records_are_readable"): records_are_readable("nexudus_customers"),
+        ("nexudus_credits", "records_are_readable"): records_are_readable("nexudus_credits"),
+        ("print_users", "contract"): contract("print_users"),
+        ("print_jobs", "contract"): contract("print_jobs"),
+        ("print_jobs", "lines_are_readable"): lines_are_readable,
     },
     "charge_checks": {
         ("print_accounts", "contract"): contract("print_accounts"),
@@ -153,8 +169,9 @@ STAGES: dict[str, dict[tuple[str, str], Question]] = {
     },
     "user_checks": {
         ("user_sync_plan", "contract"): contract("user_sync_plan"),
-        ("papercut_user_sync", "contract"): contract("papercut_user_sync"),
-        ("papercut_user_sync", "changes_succeeded"): changes_succeeded,
+        ("print_user_sync", "contract"): contract("print_user_sync"),
+        ("print_user_sync", "changes_succeeded"): changes_succeeded,
+        ("print_user_sync", "nothing_needs_a_person"): nothing_needs_a_person,
     },
     "reconciliation_checks": {
         ("reconciliation", "contract"): contract("reconciliation"),
@@ -171,18 +188,16 @@ def _stage(name: str, questions: dict[tuple[str, str], Question]) -> dg.AssetChe
     ]
 
     @dg.multi_asset_check(name=name, specs=specs, can_subset=True)
-    def checks(
-        context: dg.AssetCheckExecutionContext, bridge: dg.ResourceParam[Bridge]
-    ) -> Iterator[dg.AssetCheckResult]:
+    def checks(context: dg.AssetCheckExecutionContext, sites: dg.ResourceParam[Sites]) -> Iterator[dg.AssetCheckResult]:
         tags = context.run.tags
-        site = tags.get("dagster/partition/site") or tags.get("dagster/partition") or next(iter(bridge.settings.sites))
+        site = sites[tags.get("dagster/partition/site") or tags.get("dagster/partition") or sites.names[0]]
         keys = sorted(context.selected_asset_check_keys, key=str)
-        with bridge.warehouse.connect() as con:
-            answers = [questions[key.asset_key.to_user_string(), key.name](bridge, con, site) for key in keys]
+        with site.store.connect() as con:
+            answers = [questions[key.asset_key.to_user_string(), key.name](site, con) for key in keys]
         for key, found in zip(keys, answers, strict=True):
             yield dg.AssetCheckResult(
                 passed=found.passed, asset_key=key.asset_key, check_name=key.name, severity=found.severity,
-                description=f"{site}: {found.text}", metadata={"site": site, "rows_at_fault": found.rows},
+                description=f"{site.name}: {found.text}", metadata={"site": site.name, "rows_at_fault": found.rows},
             )  # fmt: skip
 
     return checks
@@ -190,13 +205,13 @@ def _stage(name: str, questions: dict[tuple[str, str], Question]) -> dg.AssetChe
 
 def _found(
     rows: list[str], one: str, many: str = "", remedy: str = "", *, severity: dg.AssetCheckSeverity = WARN
-) -> Finding:
+) -> Answer:
     """The rows at fault by number, the first of them by name, and what to do; all is well without any."""
     if not rows:
-        return Finding(passed=True, text=f"no {many or one + 's'}", severity=severity)
+        return Answer(passed=True, text=f"no {many or one + 's'}", severity=severity)
     more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
     text = f"{counted(len(rows), one, many)}: {'; '.join(rows[:SHOWN])}{more}.{remedy}"
-    return Finding(passed=False, text=text, severity=severity, rows=len(rows))
+    return Answer(passed=False, text=text, severity=severity, rows=len(rows))
 
 
 CHECKS: list[Any] = [_stage(name, questions) for name, questions in STAGES.items()]

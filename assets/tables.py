@@ -4,19 +4,25 @@ What belongs here: column schemas, row counts and previews as metadata, shared b
 storing tables. A preview never holds a personal column.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from pipeline.domain import schemas
+from pipeline.domain import tables
+from pipeline.site import Site, Sites
+from pipeline.steps.run import Made
 
 SITE = dg.StaticPartitionsDefinition(["site"])
 SITE_DAY = dg.MultiPartitionsDefinition({"site": SITE, "day": dg.DailyPartitionsDefinition("2026-01-01")})
 MONTH = dg.MonthlyPartitionsDefinition("2026-01", fmt="%Y-%m")
 SITE_MONTH = dg.MultiPartitionsDefinition({"site": SITE, "month": MONTH})
 """Stand-ins: `pipeline.definitions` puts the sites of bridge.toml in their place."""
+
+
+def site_of(context: dg.AssetExecutionContext, sites: Sites) -> Site:
+    """The site of a partition of one dimension."""
+    return sites[context.partition_key]
 
 
 def dimensions(context: dg.AssetExecutionContext) -> tuple[str, str]:
@@ -45,7 +51,7 @@ def column_schema(table: str) -> dg.TableSchema:
                     other=[str(check.error or check.name) for check in column.checks or ()],
                 ),
             )
-            for name, column in schemas.TABLES[table].to_schema().columns.items()
+            for name, column in tables.TABLES[table].to_schema().columns.items()
         ]
     )
 
@@ -55,21 +61,22 @@ def described(table: str) -> dict[str, Any]:
     return {"dagster/column_schema": column_schema(table), "dagster/table_name": table}
 
 
-def stored(frame: pl.DataFrame, **metadata: Any) -> dg.MaterializeResult[Any]:
-    """The result of an asset that stored a frame: its row count, a preview without people, and what is worth a plot."""
-    shown = frame.select(name for name in frame.columns if name not in PERSONAL and not name.endswith("digest"))
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": frame.height,
-            "preview": dg.MetadataValue.md(markdown(shown.head(PREVIEW_ROWS))),
-            **metadata,
-        }
-    )
+def shown(made: Made, *, asset_key: str | None = None, **pictures: Any) -> dg.MaterializeResult[Any]:
+    """What a step made, for the UI: row count, a preview without people, its numbers.
 
-
-def numbered(names: Iterable[str], found: Mapping[str, int]) -> dict[str, int]:
-    """A number under every name, 0 where none was found: a plot has a point for each run."""
-    return {name: found.get(name, 0) for name in names}
+    Args:
+        made: by the step.
+        asset_key: where a step makes several assets.
+        pictures: further metadata.
+    """
+    columns = [name for name in made.frame.columns if name not in PERSONAL and not name.endswith("digest")]
+    metadata = {
+        "dagster/row_count": made.frame.height,
+        "preview": dg.MetadataValue.md(markdown(made.frame.select(columns).head(PREVIEW_ROWS))),
+        **made.numbers,
+        **pictures,
+    }
+    return dg.MaterializeResult(asset_key=asset_key, metadata=metadata)
 
 
 def markdown(frame: pl.DataFrame) -> str:

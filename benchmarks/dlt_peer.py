@@ -1,7 +1,7 @@
 """dlt's REST source into DuckDB, run by a Python of its own: prints the seconds of each round as JSON.
 
-What belongs here: what an operator would write with dlt for the same list. What does not: anything of the bridge, which
-this Python does not have.
+What belongs here: what an operator would write with dlt for the same list. What does not: anything of printbridge,
+which this Python does not have.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def token(url: str, email: str, password: str) -> str:
 
 
 def config(url: str, bearer: str) -> dict[str, Any]:
-    """Every customer, by pages of the documented maximum as the bridge reads them."""
+    """Every customer, by pages of the documented maximum as printbridge reads them."""
     pages = {"type": "page_number", "base_page": 1, "page_param": "page", "total_path": "TotalPages"}
     return {
         "client": {"base_url": f"{url}/api/", "auth": {"type": "bearer", "token": bearer}, "paginator": pages},

@@ -1,6 +1,6 @@
 """The month report of many jobs in one process: prints the times and the peak of memory as JSON.
 
-What belongs here: a month of made-up jobs with their ledger lines, written as CSV by the bridge and by DuckDB's COPY.
+What belongs here: a month of made-up jobs with their ledger lines, written as CSV by printbridge and by DuckDB's COPY.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from assets.report import month_parts
 from benchmarks.pricing import NOW, RULES, made, priced, world
 from benchmarks.worlds import paired, peak_mb, timed
-from pipeline import warehouse
-from pipeline.domain import cells, report, schemas
-from pipeline.reports import Title
+from pipeline.domain import tables
+from pipeline.reports import cells
+from pipeline.reports import sheets as report
 from pipeline.reports.page import page
-from pipeline.warehouse import Warehouse
+from pipeline.reports.title import Title
+from pipeline.store import jobs
+from pipeline.store.sql import Connection, insert, read
+from pipeline.store.warehouse import Warehouse
 
 MONTH = "2026-10"
 
@@ -32,10 +34,11 @@ def _prepare(count: int, folder: Path) -> None:
     given = world()
     lines = priced(made(count, str(folder)), given)
     store = Warehouse(folder / "warehouse.duckdb")
-    with store.transaction() as con:
-        warehouse.insert(con, "papercut_print_jobs", pl.read_parquet(folder / "jobs.parquet"))
-        warehouse.insert(con, "nexudus_customers", given.customers)
-        warehouse.insert(con, "charge", lines.drop("state", "reason"))
+
+    def fill(con: Connection) -> None:
+        insert(con, "print_jobs", pl.read_parquet(folder / "jobs.parquet"))
+        insert(con, "nexudus_customers", given.customers)
+        insert(con, "charge", lines.drop("state", "reason"))
         con.register("lines", lines)
         con.execute(
             "INSERT INTO charge_event SELECT ref, 0, state, $now, 'run', 'pipeline', NULL, coalesce(reason, rule)"
@@ -49,16 +52,19 @@ def _prepare(count: int, folder: Path) -> None:
                 {"n": n, "state": state, "now": NOW},
             )
         con.unregister("lines")
+
+    store.commit(fill)
     store.close()
 
 
 def _sheets(folder: Path) -> dict[str, pl.DataFrame]:
-    """As the asset makes them, from the warehouse; the engine is given back as there."""
+    """As the step makes them, from the warehouse; the engine is given back as there."""
     store = Warehouse(folder / "warehouse.duckdb")
     with store.connect() as con:
-        customers = warehouse.read(con, "nexudus_customers")
-        of = report.Month(MONTH, RULES, customers, schemas.empty("reconciliation"), "GBP")
-        parts = [report.part(jobs, lines, of) for jobs, lines in month_parts(con, of)]
+        customers = read(con, "nexudus_customers")
+        of = report.Month(MONTH, RULES, customers, tables.empty("reconciliation"), "GBP")
+        start, end = report.month_bounds(MONTH, RULES.timezone)
+        parts = [report.part(printed, lines, of) for printed, lines in jobs.parts(con, RULES.name, start, end)]
     store.close()
     return {**report.sheets(parts, of), "year_to_date": report.year_to_date(parts, of)}
 

@@ -1,4 +1,4 @@
-"""What the bridge is measured against: the bare calls, and the script that the vendor's examples suggest.
+"""What printbridge is measured against: the bare calls, and the script that the vendor's examples suggest.
 
 What belongs here: the least code that moves the same bytes. What does not: safety; none of these could be run on a real
 site.
@@ -25,17 +25,17 @@ import polars as pl
 Call = tuple[str, tuple[Any, ...]]
 
 DLT = ("dlt[duckdb]==1.31.0", "duckdb==1.5.5")
-"""Exact, and never among the bridge's own libraries; DuckDB in the bridge's version."""
+"""Exact, and never among printbridge's own libraries; DuckDB in printbridge's version."""
 
 
 def in_parallel(call: Callable[[Any], Any], items: Iterable[Any], connections: int) -> None:
-    """Make a call for each item over as many connections as the bridge uses."""
+    """Make a call for each item over as many connections as printbridge uses."""
     with ThreadPoolExecutor(connections) as pool:
         list(pool.map(call, items))
 
 
 def bare_users(url: str, users: list[list[Call]], connections: int) -> None:
-    """A keep-alive client that makes the same calls per user as the bridge, and looks at no answer."""
+    """A keep-alive client that makes the same calls per user as printbridge, and looks at no answer."""
     with httpx.Client(trust_env=False, limits=httpx.Limits(max_connections=connections)) as client:
 
         def make(calls: list[Call]) -> None:
@@ -54,7 +54,7 @@ def script_users(url: str, users: list[list[Call]]) -> None:
 
 
 def calls_of(token: str, name: str, *, reads: bool, adjusts: bool) -> list[Call]:
-    """What the bridge calls to make a user: only some have a balance to be read, and to be changed."""
+    """What printbridge calls to make a user: only some have a balance to be read, and to be changed."""
     calls: list[Call] = [
         ("api.addNewInternalUser", (token, name, "00012345", "Bench", f"{name}@example.com", "", "")),
         ("api.setUserProperties", (token, name, [["restricted", "TRUE"], ["notes", "bench"]])),
@@ -153,7 +153,7 @@ def idle(defs: dg.Definitions, job: str) -> dg.Definitions:
 
 
 def run(defs: dg.Definitions, job: str, instance: dg.DagsterInstance, partition: str | None = None) -> None:
-    """A run of a job in this process, recorded as the bridge's are."""
+    """A run of a job in this process, recorded as printbridge's are."""
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=partition,

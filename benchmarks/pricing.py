@@ -19,10 +19,10 @@ import polars as pl
 
 from benchmarks.peers import bare_pricing
 from benchmarks.worlds import paired, peak_mb, timed
-from pipeline.domain import schemas
-from pipeline.domain.accounts import print_accounts
-from pipeline.domain.charges import attributed, print_charges
-from pipeline.domain.references import references
+from pipeline.domain import tables
+from pipeline.domain.money.charges import attributed, print_charges
+from pipeline.domain.money.references import references
+from pipeline.domain.people.accounts import print_accounts
 from pipeline.domain.rules import SiteRules
 
 PEOPLE = 10_000
@@ -38,7 +38,7 @@ RULES = SiteRules(
 
 
 def _fit(frame: pl.DataFrame, table: str) -> pl.DataFrame:
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in schemas.columns(table).items())
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in tables.columns(table).items())
 
 
 def _customers() -> pl.DataFrame:
@@ -81,7 +81,7 @@ def _jobs(count: int) -> pl.DataFrame:
             printed=True, refunded=False, job_type=pl.lit("PRINT"), shared_account=False,
             first_seen_at=pl.lit(NOW, TIME),
         ),
-        "papercut_print_jobs",
+        "print_jobs",
     )  # fmt: skip
 
 
@@ -103,12 +103,12 @@ def world() -> World:
     names = customers.select(
         username="email_key", owned_from=pl.lit(START, TIME), coworker_id="coworker_id", email_key="email_key"
     )
-    ledger = pl.DataFrame(schema={**schemas.columns("print_charges"), "remote_id": pl.Int64})
+    ledger = pl.DataFrame(schema={**tables.columns("print_charges"), "remote_id": pl.Int64})
     return World(customers, grants, uses, print_accounts(customers, grants, uses, RULES, NOW), names, ledger)
 
 
 def priced(path: Path, given: World) -> pl.DataFrame:
-    """The jobs of a file, priced by the rules of the bridge."""
+    """The jobs of a file, priced by the rules of printbridge."""
     customers, grants, uses, accounts, names, ledger = given
     return print_charges(pl.read_parquet(path), accounts, customers, names, grants, uses, ledger, RULES, NOW)
 

@@ -5,11 +5,12 @@ What belongs here: how figures are shown, and what bounds a goal that was missed
 
 from __future__ import annotations
 
+import operator
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +18,7 @@ from rich.table import Table
 HEAD = """# Benchmarks
 
 Written by `make bench` on {day}: {cores} cores ({machine}), Python {python}, load {load:.1f} at the start. Every ratio
-is from this one run, the bridge and its peer in turn on the same sandbox; medians of {rounds}. To repeat it:
+is from this one run, printbridge and its peer in turn on the same sandbox; medians of {rounds}. To repeat it:
 `make bench`, with nothing else at work on the machine; `python -m benchmarks --small` is a quick look that writes no
 page, and `python -m benchmarks pricing report` runs the measures that are named.
 
@@ -26,15 +27,74 @@ page, and `python -m benchmarks pricing report` runs the measures that are named
 """
 
 
+class Goal(NamedTuple):
+    """One comparison, which says itself what is wanted and what was reached.
+
+    Attributes:
+        sign: how the value must compare; `=` for an exact number.
+        limit: with what.
+        unit: what stands behind both numbers.
+        form: how the value is printed.
+        value: what was measured; None where nothing was.
+    """
+
+    sign: Literal["<", "<=", ">=", "="]
+    limit: float
+    unit: str = ""
+    form: str = ",.0f"
+    value: float | None = None
+
+    def __str__(self) -> str:
+        """What is wanted."""
+        return f"{self.sign} {self.limit:,g} {self.unit}".removeprefix("= ").strip()
+
+    @property
+    def reached(self) -> str:
+        """What was reached."""
+        return "not measured" if self.value is None else f"{self.value:{self.form}} {self.unit}".strip()
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value compares as it must."""
+        return None if self.value is None else COMPARED[self.sign](self.value, self.limit)
+
+
+COMPARED: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">=": operator.ge, "=": operator.eq,
+}  # fmt: skip
+
+
 class Row(NamedTuple):
-    """One line of the table. `met` is None where nothing was measured; `bound` is what bounds a missed goal."""
+    """One line of the table.
+
+    Attributes:
+        figure: what was measured.
+        goals: what is wanted of it, each with what was reached.
+        how: how it was measured.
+        bound: what bounds a goal that is missed.
+        remark: more about what was reached.
+    """
 
     figure: str
-    goal: str
-    reached: str
-    met: bool | None
+    goals: tuple[Goal, ...]
     how: str
     bound: str = ""
+    remark: str = ""
+
+    @property
+    def goal(self) -> str:
+        """What is wanted."""
+        return "; ".join(map(str, self.goals))
+
+    @property
+    def reached(self) -> str:
+        """What was reached."""
+        return "; ".join(goal.reached for goal in self.goals) + (f" ({self.remark})" if self.remark else "")
+
+    @property
+    def met(self) -> bool | None:
+        """Whether every goal was met; None where nothing was measured."""
+        return None if any(goal.met is None for goal in self.goals) else all(goal.met for goal in self.goals)
 
 
 def show(rows: Sequence[Row], console: Console) -> None:

@@ -12,10 +12,9 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks.table import Row
+from benchmarks.table import Goal, Row
 
 LARGE = 10  # how many times as many jobs the large round prices
-MEMORY_PRICING, MEMORY_REPORT = 1536, 1024  # MiB
 
 
 def pricing(jobs: int, rounds: int) -> list[Row]:
@@ -28,27 +27,21 @@ def pricing(jobs: int, rounds: int) -> list[Row]:
     return [
         Row(
             f"{jobs:,} jobs priced and allocated: time / the same scan, join and group-by in bare Polars",
-            "<= 3",
-            f"{ours / bare:.1f}",
-            ours / bare <= 3,
+            (Goal("<=", 3, form=".1f", value=ours / bare),),
             f"{ours:.2f} s against {bare:.2f} s; both read the jobs from the same Parquet file. The peer filters, joins"
             " user names, customers, accounts and credits, keeps a running total per person in order of time, and"
-            " groups by person: 10,000 rows out. The bridge gives a ledger line with its reference for every job",
+            " groups by person: 10,000 rows out. printbridge gives a ledger line with its reference for every job",
             "what a line needs and a group does not: " + ", ".join(f"{k} {v:.2f} s" for k, v in both["parts"].items()),
         ),
         Row(
             f"{jobs:,} jobs priced: peak memory",
-            f"< {MEMORY_PRICING} MiB",
-            f"{memory:.0f} MiB",
-            memory < MEMORY_PRICING,
+            (Goal("<", 1536, "MiB", value=memory),),
             "the whole process that reads and prices them, without the peer",
             "the jobs, their lines and the copies that a sort makes of them",
         ),
         Row(
             f"{jobs * LARGE:,} jobs / {jobs:,} jobs",
-            "<= 11 times as much",
-            f"{large / once:.1f}",
-            large / once <= 11,
+            (Goal("<=", 11, "times as much", ".1f", large / once),),
             f"{large:.1f} s against {once:.2f} s, each one round in a process of its own, the first touch of memory"
             " included",
             "the kernel handing out and taking back pages, which grows faster than the rows; work in user space does"
@@ -65,18 +58,14 @@ def report(jobs: int, rounds: int) -> list[Row]:
     return [
         Row(
             f"month report, {jobs:,} jobs: CSV time / DuckDB COPY of the same rows",
-            "<= 2",
-            f"{ours / copy:.2f}",
-            ours / copy <= 2,
-            f"{ours:.2f} s against {copy:.2f} s: the sheet of jobs to a file; the bridge also makes each cell safe for"
+            (Goal("<=", 2, form=".2f", value=ours / copy),),
+            f"{ours:.2f} s against {copy:.2f} s: the sheet of jobs to a file; printbridge also makes each cell safe for"
             " spreadsheets and writes money in major units, DuckDB copies a table of the finished cells",
             f"making cells safe {both['safe']:.2f} s, amounts {both['amounts']:.2f} s, writing the rest",
         ),
         Row(
             f"month report, {jobs:,} jobs: peak memory",
-            f"< {MEMORY_REPORT} MiB",
-            f"{memory:.0f} MiB",
-            memory < MEMORY_REPORT,
+            (Goal("<", 1024, "MiB", value=memory),),
             "the whole process that reads jobs and ledger from the warehouse, makes every sheet, and writes every CSV"
             " file and the page",
             f"{both['sheet_mb']:.0f} MB of the sheet, what one part of the month takes, and DuckDB's engine",

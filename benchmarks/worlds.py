@@ -1,4 +1,4 @@
-"""A sandbox of a known size with a bridge on it, and the clock that times both sides.
+"""A sandbox of a known size with printbridge on it, and the clock that times both sides.
 
 What belongs here: making and serving worlds, running jobs, timing. What does not: what is measured (`measures.py`).
 """
@@ -16,25 +16,26 @@ from typing import Any
 
 import httpx
 
-from pipeline import outcomes
+from pipeline.dagster import outcomes
 from pipeline.definitions import build_defs
-from pipeline.resources import Bridge
+from pipeline.home import prepared_home
 from pipeline.sandbox.app import start
-from pipeline.sandbox.world import make_world, settings_for
-from pipeline.settings import load_settings, prepared_home
+from pipeline.sandbox.invented.world import make_world, settings_for
+from pipeline.settings import load_settings
+from pipeline.site import Sites
 
 CLOCK = "2026-10-05T08:00:00+00:00"
 
 
 class Site:
-    """A sandbox with a world, and the bridge on it."""
+    """A sandbox with a world, and printbridge on it."""
 
     def __init__(self, world: dict[str, Any], ready: dict[str, Any]) -> None:
         self.world = world
         self.ready = ready
         self.settings = load_settings()
-        self.bridge = Bridge(self.settings, prepared_home())
-        self.defs = build_defs(self.settings, bridge=self.bridge)
+        self.sites = Sites(self.settings, prepared_home())
+        self.defs = build_defs(self.settings, sites=self.sites)
         self.instance = outcomes.storage()
         self.control = httpx.Client(base_url=ready["control_url"] + "/", timeout=120, trust_env=False)
 
@@ -70,14 +71,14 @@ class Site:
         return counted
 
     def later(self, seconds: int) -> None:
-        """Put the clock of the servers, which is the bridge's too, forward."""
+        """Put the clock of the servers, which is printbridge's too, forward."""
         self.control.post("clock", json={"advance_seconds": seconds}).raise_for_status()
 
     def stored(self) -> tuple[int, int]:
         """Bytes of the warehouse, and of Dagster's storage."""
         kept = Path(self.instance.root_directory)
         files = [path for path in kept.rglob("*") if path.is_file()]
-        return self.bridge.home.warehouse.stat().st_size, sum(path.stat().st_size for path in files)
+        return self.sites.home.warehouse.stat().st_size, sum(path.stat().st_size for path in files)
 
 
 @contextmanager
@@ -90,14 +91,14 @@ def running(
     database: bool = True,
     **switches: Any,
 ) -> Generator[Site, None, None]:
-    """A world of a size, served, with a bridge configured for it.
+    """A world of a size, served, with printbridge configured for it.
 
     Args:
         customers: Nexudus accounts.
         sites: their names.
         extra: lines for every site's section of bridge.toml.
         top: lines before the sections.
-        database: whether the bridge may ask PaperCut's database; else it reads the print log.
+        database: whether printbridge may ask PaperCut's database; else it reads the print log.
         switches: of the sandbox, for example latency_ms.
     """
     world = make_world(customers, sites, clock=CLOCK)
@@ -123,7 +124,7 @@ def running(
             try:
                 yield site
             finally:
-                site.bridge.close()
+                site.sites.close()
                 site.control.close()
                 os.environ.clear()
                 os.environ.update(before)

@@ -8,50 +8,47 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets import catalogue, checks, extract, report, transform
-from assets.load import access, adoption, charges, user_sync
-from pipeline import automation
-from pipeline.resources import Bridge, for_runs
-from pipeline.settings import Settings, home, load_settings, prepared_home
+from assets import catalogue, checks, extract, load, report, transform
+from pipeline.dagster import schedules
+from pipeline.dagster.resources import for_runs
+from pipeline.home import home, prepared_home
+from pipeline.settings import Settings, load_settings
+from pipeline.site import Sites
 
 ASSETS = (
     extract.nexudus_lists,
-    extract.papercut_users,
-    extract.papercut_print_jobs,
+    extract.print_users,
+    extract.print_jobs,
     transform.print_accounts,
     transform.print_charges,
-    charges.nexudus_print_charges,
+    load.nexudus_print_charges,
     transform.user_sync_plan,
-    user_sync.papercut_user_sync,
+    load.print_user_sync,
     transform.reconciliation,
     report.monthly_print_report,
     report.monthly_print_report_all,
 )
 
-set_flags = access.set_flags
-mark_user = adoption.mark_user
-"""Writes that an operator asks for by command and that no run makes; the command gets them here."""
 
-
-def build_defs(settings: Settings, *, bridge: Bridge | None = None) -> dg.Definitions:
+def build_defs(settings: Settings, *, sites: Sites | None = None) -> dg.Definitions:
     """The code location for a configuration.
 
     Args:
         settings: the configuration; its sites become the partitions.
-        bridge: what the runs use; by default one made of the settings and the environment.
+        sites: what the runs use; by default made of the settings and the environment.
     """
-    bridge = bridge or Bridge(settings, home())
-    partitions = automation.Partitions.of(settings)
+    sites = sites or Sites(settings, home())
+    partitions = schedules.Partitions.of(settings)
     return dg.Definitions(
         assets=[
             asset.map_asset_specs(lambda spec: catalogue.entry(partitions.placed(spec), settings)) for asset in ASSETS
         ],
         asset_checks=checks.CHECKS,
-        jobs=automation.jobs(),
-        schedules=automation.schedules(bridge),
-        sensors=automation.sensors(bridge),
+        jobs=schedules.jobs(),
+        schedules=schedules.schedules(sites),
+        sensors=schedules.sensors(sites),
         executor=dg.in_process_executor,
-        resources={"bridge": for_runs(bridge)},
+        resources={"sites": for_runs(sites)},
     )
 
 

@@ -1,6 +1,6 @@
-"""Every way in which the bridge can fail, and what each one means for the next step.
+"""Every way in which printbridge can fail, and what each one means for the next step.
 
-    BridgeError
+    PrintbridgeError
     ├── TransientError        nothing was changed; the same call may work later (throttled, unreachable, short read)
     ├── PermanentError        nothing was changed; the same call fails again until a person acts
     │   ├── ConfigError       bridge.toml, the environment or a set-up choice in PaperCut or Nexudus is wrong
@@ -16,7 +16,7 @@ pure predicate in each client.
 from __future__ import annotations
 
 
-class BridgeError(Exception):
+class PrintbridgeError(Exception):
     """A failure with a remedy.
 
     Args:
@@ -30,7 +30,7 @@ class BridgeError(Exception):
         super().__init__(f"{tried}. What to do: {remedy}" if remedy else f"{tried}.")
 
 
-class TransientError(BridgeError):
+class TransientError(PrintbridgeError):
     """Nothing was changed and a later try may work. `wait_seconds` is the server's own hint, if it gave one."""
 
     def __init__(self, tried: str, remedy: str, *, wait_seconds: float | None = None) -> None:
@@ -38,7 +38,7 @@ class TransientError(BridgeError):
         self.wait_seconds = wait_seconds
 
 
-class PermanentError(BridgeError):
+class PermanentError(PrintbridgeError):
     """Nothing was changed and trying again does not help."""
 
 
@@ -54,18 +54,18 @@ class MissingError(PermanentError):
     """The record asked for does not exist."""
 
 
-class UnsafeError(BridgeError):
+class UnsafeError(PrintbridgeError):
     """A safety gate closed: nothing was done, and nothing of this kind will be until a person decides."""
 
 
-class UnknownOutcomeError(BridgeError):
+class UnknownOutcomeError(PrintbridgeError):
     """A write was sent and its outcome is not known: it may have happened, may happen later, or not at all."""
 
 
 KINDS = frozenset({
     each.__name__
     for each in (
-        BridgeError, TransientError, PermanentError, ConfigError, RejectedError, MissingError, UnsafeError,
+        PrintbridgeError, TransientError, PermanentError, ConfigError, RejectedError, MissingError, UnsafeError,
         UnknownOutcomeError,
     )
 })  # fmt: skip

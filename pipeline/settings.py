@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +19,18 @@ from zoneinfo import ZoneInfo, available_timezones
 from dotenv import load_dotenv
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.domain.rules import CREDIT_MODELS, PAY_MODELS, PricingModel, SiteRules
+from pipeline.domain.rules import (
+    CREDIT_MODELS,
+    PAY_MODELS,
+    CardNumber,
+    Customers,
+    PartialCredits,
+    PricingModel,
+    Removal,
+    Rounding,
+    SiteRules,
+    Username,
+)
 from pipeline.errors import ConfigError
 
 
@@ -47,30 +57,17 @@ def _safe_url(url: str) -> str:
     return url
 
 
-DAGSTER_YAML = """\
-# Dagster's own settings; read only from DAGSTER_HOME, which `printbridge` sets to this folder.
-telemetry: {enabled: false}
-nux: {enabled: false}
-concurrency:
-  runs:
-    max_concurrent_runs: 8
-    tag_concurrency_limits:
-      - {key: dagster/partition, value: {applyLimitPerUniqueValue: true}, limit: 1}
-      - {key: dagster/partition/site, value: {applyLimitPerUniqueValue: true}, limit: 1}
-run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
-  config: {dequeue_interval_seconds: 1, dequeue_use_threads: true}
-compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}  # nothing prints
-run_monitoring: {enabled: true}
-run_retries: {enabled: true, max_retries: 0, retry_on_asset_or_op_failure: false}
-schedules: {use_threads: true, num_workers: 4}
-"""
-"""Dagster's own settings for a new state folder; the tracked `data/dagster.yaml` is the same text (a test holds it)."""
-
 Zone = Annotated[str, AfterValidator(_zone)]
 Moment = Annotated[datetime, AfterValidator(_aware)]
 Url = Annotated[str, AfterValidator(_safe_url)]
+
+
+def _address(url: str) -> str:
+    """Host, port and path of an address, alike however they are written."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    host = "127.0.0.1" if host in {"localhost", "::1"} else host
+    return f"{host}:{parts.port or ''}{parts.path.rstrip('/')}" + (f"?{parts.query}" if not parts.path else "")
 
 
 class _Section(BaseModel):
@@ -102,6 +99,7 @@ class JobsSettings(_Section):
     path: Path | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     encoding: str = "utf-8"
+    dates: Literal["day_first", "month_first"] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> JobsSettings:
@@ -130,19 +128,19 @@ class SiteSettings(_Section):
     charge_from: Moment
     charge_product_id: int | None = None
     credit_ids: list[int] = Field(default_factory=list[int])
-    customers: Literal["home", "all"] = "home"
-    username: Literal["email", "user_domain"] = "email"
-    card_number: Literal["none", "access_card", "key_fob", "pin"] = "none"
-    removal: Literal["delete", "disable"] = "delete"
-    partial_credits: Literal["ignore", "use"] = "ignore"
+    customers: Customers = SiteRules.customers
+    username: Username = SiteRules.username
+    card_number: CardNumber = SiteRules.card_number
+    removal: Removal = SiteRules.removal
+    partial_credits: PartialCredits = SiteRules.partial_credits
     credit_writeback: Literal["auto", "recreate", "ledger"] = "auto"
-    rounding: Literal["hold", "half_up", "up"] = "hold"
-    maturity_minutes: int = Field(default=30, ge=0)
+    rounding: Rounding = SiteRules.rounding
+    maturity_minutes: int = Field(default=SiteRules.maturity_minutes, ge=0)
     settle_minutes: int = Field(default=15, ge=2)
-    licence_users: int = Field(default=0, ge=0)
-    keep_without_credit_days: int = Field(default=30, ge=0)
-    max_credits: int = Field(default=100_000, ge=1)
-    max_charge: int = Field(default=50_000, ge=1)
+    licence_users: int = Field(default=SiteRules.licence_users, ge=0)
+    keep_without_credit_days: int = Field(default=SiteRules.keep_without_credit_days, ge=0)
+    max_credits: int = Field(default=SiteRules.max_credits, ge=1)
+    max_charge: int = Field(default=SiteRules.max_charge, ge=1)
     new_customers: NewCustomerSettings = NewCustomerSettings()
     papercut: PaperCutSettings
     jobs: JobsSettings
@@ -161,6 +159,17 @@ class SiteSettings(_Section):
         """The business choices of the site, as the domain sees them."""
         chosen: dict[str, Any] = {**dict(self), **dict(self.new_customers), "credit_ids": tuple(self.credit_ids)}
         return SiteRules(name=name, **{key: chosen[key] for key in SiteRules.__dataclass_fields__ if key in chosen})
+
+    def addresses(self) -> tuple[str, str]:
+        """The print server and the source of its jobs, without secrets: what makes two sections the same site.
+
+        Raises:
+            ConfigError: the address of the database is not in the environment.
+        """
+        server = _address(self.papercut.url)
+        if self.jobs.source == "database":
+            return server, _address(secret(self.jobs.uri_env or ""))
+        return server, str((self.jobs.path or Path()).resolve())
 
     @property
     def zone(self) -> ZoneInfo:
@@ -222,51 +231,6 @@ class Settings(_Section):
                 names.append(site.jobs.uri_env)
         names += filter(None, (self.alerts.smtp_password_env, self.alerts.webhook_env))
         return list(dict.fromkeys(names))
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where state lives: `PRINTBRIDGE_HOME`, `./data` by default. Every file in it is private to its owner."""
-
-    path: Path
-
-    @property
-    def warehouse(self) -> Path:
-        """The DuckDB file."""
-        return self.path / "warehouse.duckdb"
-
-    @property
-    def exports(self) -> Path:
-        """Reports for people."""
-        return self.path / "exports"
-
-    @property
-    def backups(self) -> Path:
-        """Copies of the warehouse."""
-        return self.path / "backups"
-
-    @property
-    def locks(self) -> Path:
-        """One lock file per site."""
-        return self.path / "locks"
-
-
-def home() -> Home:
-    """The state folder named by the environment, as an absolute path. It may not exist yet."""
-    return Home(Path(os.environ.get("PRINTBRIDGE_HOME") or "data").absolute())
-
-
-def prepared_home() -> Home:
-    """The state folder, made if need be, private to its owner, and known to Dagster as its home."""
-    os.umask(0o077)
-    state = home()
-    state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state.path.chmod(0o700)  # a checkout brings the folder with it, open to others
-    dagster_yaml = state.path / "dagster.yaml"
-    if not dagster_yaml.exists():
-        dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
-    os.environ["DAGSTER_HOME"] = str(state.path)
-    return state
 
 
 def config_path() -> Path:

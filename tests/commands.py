@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.campaign.runs import WARM
 
-PRINTBRIDGE = (sys.executable, "-m", "pipeline.cli")
+PRINTBRIDGE = (sys.executable, "-m", "pipeline.cli.main")
 ROOT = Path(__file__).parent.parent
 SECONDS = 120
 """A command that takes longer hangs."""
@@ -90,7 +90,7 @@ def _command(words: tuple[str, ...], environment: dict[str, str], place: str) ->
     os.environ.update(environment)
     sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), "utf-8")  # a forked process has none
     sys.argv = ["printbridge", *words]
-    from pipeline.cli import main
+    from pipeline.cli.main import main
 
     try:
         main()

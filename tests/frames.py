@@ -13,11 +13,11 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.domain import schemas
-from pipeline.domain.accounts import print_accounts
-from pipeline.domain.charges import print_charges
+from pipeline.domain import tables as schemas
+from pipeline.domain.money.charges import print_charges
+from pipeline.domain.names import email_key
+from pipeline.domain.people.accounts import print_accounts
 from pipeline.domain.rules import SiteRules
-from pipeline.domain.users import email_key
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOME = 101
@@ -90,9 +90,9 @@ def grants(text: str = "credit_id") -> pl.DataFrame:
 
 
 def jobs(text: str) -> pl.DataFrame:
-    """PaperCutPrintJobs: one printed page each, by c1@example.com, in the morning of 20 November."""
+    """PrintJobs: one printed page each, by c1@example.com, in the morning of 20 November."""
     return table(
-        schemas.columns("papercut_print_jobs"),
+        schemas.columns("print_jobs"),
         text,
         site="london", revision=0, printed_at=moment("11-20T09:00"), username="c1@example.com", printer="hall",
         pages=10, color_pages=0, copies=1, duplex=False, cost=Decimal(50), allowed=True, printed=True, refunded=False,

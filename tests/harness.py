@@ -1,14 +1,13 @@
-"""The whole bridge against a real sandbox, for tests: start both, run jobs, ask the servers for their truth.
+"""The whole of printbridge against a real sandbox, for tests: start both, run jobs, ask the servers for their truth.
 
 What belongs here: starting and asking. What does not: expectations; those are in the tests. The oracle is always the
-servers' own state, never a table of the bridge.
+servers' own state, never a table of printbridge.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -20,21 +19,23 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import dagster as dg
 import httpx
 
 from assets.checks import STAGES
-from pipeline import ledger, safety
+from pipeline.dagster.outcomes import Outcome, run_job
+from pipeline.dagster.runs import DRY_RUN_TAG, REREAD_TAG, SYNC
 from pipeline.definitions import ASSETS, build_defs
-from pipeline.outcomes import Outcome, run_job
-from pipeline.resources import Bridge, site_lock
-from pipeline.runs import SYNC
+from pipeline.home import prepared_home
+from pipeline.operations.resume import resume
 from pipeline.sandbox.app import start
 from pipeline.sandbox.database import new_files
-from pipeline.settings import Settings, load_settings, prepared_home
+from pipeline.settings import Settings, load_settings
+from pipeline.site import Sites
+from pipeline.steps.run import Run
+from pipeline.steps.sync import STEPS
+from pipeline.store.lines import lines_of_site
 
 NOW = "2026-11-02T09:00:00Z"
 TODAY = "2026-11-02"
@@ -50,10 +51,15 @@ T = TypeVar("T")
 def customer(number: int, **fields: Any) -> Json:
     """A Nexudus customer record; by default an active individual at London without any flag."""
     return {
-        "Id": number, "FullName": f"Customer {number}", "Email": f"c{number}@example.com", "CoworkerType": 1,
+        "Id": number, "FullName": f"Customer {number}", "Email": mail(number), "CoworkerType": 1,
         "InvoicingBusinessId": LONDON, "AccessPincode": f"{10000 + number:05d}", "Active": True, "Archived": False,
         "RegistrationDate": "2025-01-01T00:00:00Z", **fields,
     }  # fmt: skip
+
+
+def mail(number: int) -> str:
+    """The e-mail of a customer, which is the name of the print user, too."""
+    return f"c{number}@example.com"
 
 
 def credit(number: int, owner: int, remaining: int, **fields: Any) -> Json:
@@ -102,19 +108,16 @@ def world(
     }  # fmt: skip
 
 
-STEPS = {key.to_user_string(): asset for asset in ASSETS for key in asset.keys if key.to_user_string() in SYNC}
-
-
-def take(name: str, context: SimpleNamespace, bridge: Bridge) -> dg.MaterializeResult[Any]:
-    """Make one asset of a sync, without Dagster's records; whatever its step raises."""
-    step = STEPS[name].op.compute_fn
-    context.selected_asset_keys = {dg.AssetKey(name)}
-    made = step.decorated_fn(*([context] if step.has_context_arg() else []), bridge=bridge)
-    return made if isinstance(made, dg.MaterializeResult) else next(made)
+NEEDS = {
+    key.to_user_string(): {dep.asset_key.to_user_string() for spec in asset.specs for dep in spec.deps}
+    for asset in ASSETS
+    for key in asset.keys
+}
+"""What each asset is made from, as the graph says."""
 
 
 class Harness:
-    """A running sandbox and a bridge that is configured for it. Its clients try again without waiting in between."""
+    """A running sandbox, and printbridge configured for it. Its clients try again without waiting in between."""
 
     def __init__(self, ready: Json, config: Path) -> None:
         self.ready = ready
@@ -126,18 +129,18 @@ class Harness:
 
     def _configure(self) -> None:
         self.settings: Settings = load_settings(self.config)
-        self.bridge = Bridge(self.settings, self.state_folder, wait=lambda _: None)
-        self.defs = build_defs(self.settings, bridge=self.bridge)
+        self.sites = Sites(self.settings, self.state_folder, wait=lambda _: None)
+        self.defs = build_defs(self.settings, sites=self.sites)
 
     def reconfigure(self, replace: Mapping[str, str] | None = None, **environment: str) -> None:
-        """Edit bridge.toml (text for text) or the environment, and start the bridge anew, as an operator does."""
+        """Edit bridge.toml (text for text) or the environment, and start anew, as an operator does."""
         text = self.config.read_text("utf-8")
         for old, new in (replace or {}).items():
             assert old in text, f"bridge.toml has no {old!r}"
             text = text.replace(old, new)
         self.config.write_text(text, "utf-8")
         os.environ.update(environment)
-        self.bridge.close()
+        self.sites.close()
         self._configure()
 
     def run(self, site: str | Mapping[str, str] = "london", job: str = "sync_site", **tags: str) -> Outcome:
@@ -154,52 +157,47 @@ class Harness:
             only: the assets to make; the checks are asked only after all of them.
             tags: tags of the run.
         """
-        run = SimpleNamespace(run_id=f"sync-{next(self._runs)}", tags=tags, run_config={})
-        context = SimpleNamespace(partition_key=site, run=run, log=logging.getLogger("bridge"))
+        dry = self.settings.mode == "dry_run" or tags.get(DRY_RUN_TAG) == "true"
+        run = Run(f"sync-{next(self._runs)}", dry=dry, reread_days=int(tags.get(REREAD_TAG, 0)))
         failures: dict[str, tuple[str, str]] = {}
         metadata: dict[str, Json] = {}
         missing: set[str] = set()
-        with site_lock(self.state_folder.locks, site):
+        with self.sites.hold(site):
             for name in only:
-                asset = STEPS[name]
-                if missing & {dep.asset_key.to_user_string() for spec in asset.specs for dep in spec.deps}:
+                if missing & NEEDS[name]:
                     missing.add(name)
                     continue
                 try:
-                    result = take(name, context, self.bridge)
+                    metadata[name] = STEPS[name](self.sites[site], run).numbers
                 except Exception as error:  # noqa: BLE001 - whatever it is, the outcome shows it
                     failures[name] = (type(error).__name__, str(error))
                     missing.add(name)
-                else:
-                    metadata[name] = {key: getattr(value, "value", value) for key, value in result.metadata.items()}
         findings = self.findings(site) if only is SYNC else []
-        return Outcome("sync_site", site, run.run_id, failures, findings, metadata)
+        return Outcome("sync_site", site, run.id, failures, findings, metadata)
 
     def findings(self, site: str = "london") -> list[str]:
         """What the asset checks of a sync find wrong."""
         questions = {key: ask for name, stage in STAGES.items() if name != "reconciliation_checks"
                      for key, ask in stage.items()}  # fmt: skip
-        with self.bridge.warehouse.connect() as con:
-            answers = {key: ask(self.bridge, con, site) for key, ask in questions.items()}
+        with self.sites.store.connect() as con:
+            answers = {key: ask(self.sites[site], con) for key, ask in questions.items()}
         return [f"{asset}.{check}: {text}" for (asset, check), (passed, text, *_) in answers.items() if not passed]
 
     def resume(self, site: str, *phases: str) -> None:
         """Let go on what a safety gate stopped, as `printbridge resume` does."""
-        with self.bridge.warehouse.transaction() as con:
-            for phase in phases:
-                safety.record(con, site, phase, state="resumed", reason="resumed by a test", at=self.bridge.clock())
+        resume(self.sites[site], phases, "a test")
 
     def events(self, site: str = "london") -> dict[str, list[str]]:
         """For each job of the ledger its lines, each with its state and amount."""
-        with self.bridge.warehouse.connect() as con:
-            lines = ledger.lines(con, site).sort("job_id", "revision", "kind", "seq")
+        with self.sites.store.connect() as con:
+            lines = lines_of_site(con, site).sort("job_id", "revision", "kind", "seq")
         found: dict[str, list[str]] = {}
         for line in lines.iter_rows(named=True):
             found.setdefault(line["job_id"], []).append(f"{line['kind']} {line['amount_cents']} {line['state']}")
         return found
 
     def papercut(self, method: str, *arguments: Any, site: str = "london") -> Any:
-        """A call that PaperCut's staff make, not the bridge; it is counted all the same."""
+        """A call that PaperCut's staff make, not printbridge; it is counted all the same."""
         server = self.ready["sites"][site]
         proxy = xmlrpc.client.ServerProxy(server["papercut_url"])
         with proxy:
@@ -248,7 +246,7 @@ class Harness:
         self.control.delete("calls").raise_for_status()
 
     def advance(self, **parts: float) -> None:
-        """Move the clock of servers and bridge: minutes=, hours=, days=."""
+        """Move the clock of the servers and of printbridge: minutes=, hours=, days=."""
         seconds = parts.get("minutes", 0) * 60 + parts.get("hours", 0) * 3600 + parts.get("days", 0) * 86400
         self.control.post("clock", json={"advance_seconds": seconds + parts.get("seconds", 0)}).raise_for_status()
 
@@ -272,7 +270,7 @@ class Harness:
     def bill(self, *customers: int) -> None:
         """Put the open sales of customers on invoices."""
         body = {"Key": "COWORKER_BILL_RUN", "Ids": list(customers), "Parameters": []}
-        self.bridge.nexudus.request("POST", "spaces/coworkers/runcommand", body=body)
+        self.sites.nexudus.request("POST", "spaces/coworkers/runcommand", body=body)
 
     def delete(self, entity: str, number: int) -> None:
         """Delete a Nexudus record as an administrator does."""
@@ -294,7 +292,7 @@ class Harness:
     def close(self) -> None:
         """Let go of connections."""
         self.control.close()
-        self.bridge.close()
+        self.sites.close()
 
 
 def configuration(
@@ -341,7 +339,7 @@ def database_files() -> Path:
 def running(
     folder: Path, given: Mapping[str, Any], sites: Mapping[str, Json] | None = None, **site_settings: Any
 ) -> Generator[Harness, None, None]:
-    """A sandbox with a world, and a bridge configured for it, in one folder. The environment is restored at the end.
+    """A sandbox with a world, and printbridge configured for it, in one folder. The environment is restored at the end.
 
     Args:
         folder: an empty folder.
@@ -371,29 +369,29 @@ def running(
             os.umask(umask)
 
 
-def during(bridge: Harness, target: str, call: str, action: Callable[[], T], change: Callable[[], None]) -> T:
+def during(harness: Harness, target: str, call: str, action: Callable[[], T], change: Callable[[], None]) -> T:
     """What an action comes to when something changes while the answer to one of its calls is on its way.
 
     Args:
-        bridge: the running sandbox and bridge.
+        harness: the running sandbox, and printbridge on it.
         target: `nexudus` or a site.
         call: the call, which had its effect before the change.
         action: makes the call.
         change: made while the answer is delayed.
     """
-    bridge.forget_calls()
-    bridge.fault(target, call, "delay", seconds=1.5)
+    harness.forget_calls()
+    harness.fault(target, call, "delay", seconds=1.5)
     with ThreadPoolExecutor(1) as pool:
         acting = pool.submit(action)
-        while not _counted(bridge, target, call) and not acting.done():
+        while not _counted(harness, target, call) and not acting.done():
             time.sleep(0.02)
         time.sleep(0.2)  # a call is counted before it has its effect
         change()
         return acting.result()
 
 
-def _counted(bridge: Harness, target: str, call: str) -> int:
-    calls = bridge.calls()
+def _counted(harness: Harness, target: str, call: str) -> int:
+    calls = harness.calls()
     return (calls["nexudus"] if target == "nexudus" else calls["sites"][target]).get(call, 0)
 
 

@@ -1,4 +1,4 @@
-"""A sandbox for tests: a small Nexudus account, and a client that plays the bridge and an administrator."""
+"""A sandbox for tests: a small Nexudus account, and a client that plays printbridge and an administrator."""
 
 from __future__ import annotations
 

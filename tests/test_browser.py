@@ -48,7 +48,7 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def bridge(chromium: str) -> Generator[Harness, None, None]:
+def harness(chromium: str) -> Generator[Harness, None, None]:
     """Two sites and five days of prints, with a charge that waits for a person; reconciled and reported."""
     people = [customer(number, PaperCutPayAsYouPrint=number % 2 == 0) for number in range(101, 109)]
     people += [customer(number, InvoicingBusinessId=LEEDS, PaperCutPayAsYouPrint=True) for number in range(201, 205)]
@@ -58,28 +58,28 @@ def bridge(chromium: str) -> Generator[Harness, None, None]:
         yield running
 
 
-def _live(bridge: Harness) -> None:
+def _live(harness: Harness) -> None:
     for site in ("london", "leeds"):
-        assert bridge.run(site).ok
+        assert harness.run(site).ok
     for pages in (3, 8, 5, 2):
-        bridge.print_job("c102@example.com", 3 * pages, pages=pages)
-        bridge.print_job("c101@example.com", 2 * pages, pages=2 * pages)
-        bridge.print_job("c202@example.com", 4 * pages, site="leeds", pages=pages)
-        bridge.advance(days=1)
-        assert bridge.sync().ok
-    bridge.print_job("c104@example.com", 90, pages=30)
-    bridge.advance(hours=1)
+        harness.print_job("c102@example.com", 3 * pages, pages=pages)
+        harness.print_job("c101@example.com", 2 * pages, pages=2 * pages)
+        harness.print_job("c202@example.com", 4 * pages, site="leeds", pages=pages)
+        harness.advance(days=1)
+        assert harness.sync().ok
+    harness.print_job("c104@example.com", 90, pages=30)
+    harness.advance(hours=1)
     for site in ("london", "leeds"):
-        assert bridge.run(site, **{"printbridge/reason": "new print jobs"}).ok
+        assert harness.run(site, **{"printbridge/reason": "new print jobs"}).ok
         for day in range(2, 7):
-            assert bridge.reconcile(f"2026-11-{day:02}", site).ok
-        assert bridge.run({"site": site, "month": "2026-11"}, "monthly_report").ok
-    assert bridge.run(**{"printbridge/dry_run": "true"}).ok
+            assert harness.reconcile(f"2026-11-{day:02}", site).ok
+        assert harness.run({"site": site, "month": "2026-11"}, "monthly_report").ok
+    assert harness.run(**{"printbridge/dry_run": "true"}).ok
 
 
 @pytest.fixture(scope="module")
-def address(bridge: Harness) -> Generator[str, None, None]:
-    """Dagster's web server on the state of the bridge."""
+def address(harness: Harness) -> Generator[str, None, None]:
+    """Dagster's web server on the state of printbridge."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -116,7 +116,7 @@ def _until_loaded(address: str, server: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str, address: str) -> Generator[Browser, None, None]:
-    """Started after every run of the bridge: the loop that it keeps running is none of Dagster's."""
+    """Started after every run of printbridge: the loop that it keeps running is none of Dagster's."""
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield found
@@ -158,7 +158,7 @@ def test_the_asset_graph_shows_every_asset(page: Page, address: str) -> None:
 
 
 def test_a_partition_page_shows_the_numbers_and_the_chart_of_a_site(page: Page, address: str) -> None:
-    page.goto(f"{address}/assets/papercut_print_jobs?view=partitions")
+    page.goto(f"{address}/assets/print_jobs?view=partitions")
     expect(page.get_by_text("Materialized (2)")).to_be_visible()
     page.get_by_text("london", exact=True).first.click()
     for name in ("pages_today", "credits_today", "unreadable"):
@@ -196,13 +196,13 @@ def test_the_launch_form_offers_a_dry_run(page: Page, address: str) -> None:
     keep(page, "launch-form")
 
 
-def test_the_report_opens_from_disk_and_asks_for_nothing(page: Page, bridge: Harness) -> None:
+def test_the_report_opens_from_disk_and_asks_for_nothing(page: Page, harness: Harness) -> None:
     asked: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    (file,) = (bridge.state_folder.exports / "2026-11" / "london").glob("*.html")
+    (file,) = (harness.state_folder.exports / "2026-11" / "london").glob("*.html")
     page.set_viewport_size({"width": 1100, "height": 1250})
     page.goto(file.as_uri())
     expect(page.get_by_role("heading", name=re.compile("November 2026")).first).to_be_visible()

@@ -13,10 +13,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import dagster as dg
 import pytest
@@ -25,10 +26,10 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipeline.cli import app
+from pipeline.cli.main import app
 from pipeline.definitions import build_defs
+from pipeline.home import DAGSTER_YAML
 from pipeline.settings import (
-    DAGSTER_YAML,
     JobsSettings,
     NewCustomerSettings,
     NexudusSettings,
@@ -37,6 +38,7 @@ from pipeline.settings import (
     SiteSettings,
     load_settings,
 )
+from pipeline.store.schema import BOOKS
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path.relative_to(ROOT) for top in ("pipeline", "assets") for path in (ROOT / top).rglob("*.py"))
@@ -51,94 +53,234 @@ def text(path: Path) -> str:
 
 
 @cache
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def tree(path: Path) -> ast.Module:
-    return ast.parse(text(path))
+    return parsed(text(path))
 
 
-def calls(path: Path) -> Iterator[tuple[ast.Attribute, ast.Call]]:
+def calls(source: str) -> Iterator[tuple[ast.Attribute, ast.Call]]:
     """The calls of methods in a module."""
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             yield node.func, node
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imported(source: str) -> frozenset[str]:
     """What a module imports, dotted; `from a import b` counts as a.b."""
     found: set[str] = set()
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}:{node.lineno}: write the import from the top: `from pipeline... import ...`"
+            assert not node.level, f"write imports from the top, not {ast.unparse(node)!r}"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def within(path: Path, *tops: str) -> bool:
     return any(path.is_relative_to(top) for top in tops)
 
 
-def importers(*names: str) -> set[str]:
-    """The modules of the project that import one of some packages."""
-    return {
-        str(path)
-        for path in SOURCES
-        if any(each == name or each.startswith(f"{name}.") for each in imports(path) for name in names)
-    }
+# --- rooms: who may import whom --------------------------------------------------------------------------------------
+
+GROUND = ("pipeline.errors", "pipeline.clock", "pipeline.words")
+SITE = ("pipeline.site", "pipeline.settings", "pipeline.home", "pipeline.store", "pipeline.services", "pipeline.domain",
+        *GROUND)  # fmt: skip
+"""Site and below."""
+GRAPH_OF_RUNS = ("pipeline.steps", "pipeline.site", "pipeline.settings", "pipeline.domain", "pipeline.reports", *GROUND)
+"""What the graph may name: never a service, an effect or the store."""
 
 
-# --- imports ---------------------------------------------------------------------------------------------------------
+class Room(NamedTuple):
+    """What the modules of one room may import of ours, and which libraries they may not have.
+
+    `to_the_end`: what their imports import counts as well. `only` are the libraries besides the standard one.
+    """
+
+    ours: tuple[str, ...]
+    never: frozenset[str] = frozenset({"dagster"})
+    only: frozenset[str] | None = None
+    to_the_end: bool = True
 
 
-def test_the_domain_imports_only_the_standard_library_polars_and_pandera() -> None:
-    allowed = (sys.stdlib_module_names - {"os", "time", "random", "subprocess", "socket"}) | {"polars", "pandera"}
-    for path in SOURCES:
-        if within(path, "pipeline/domain"):
-            wrong = {name for name in imports(path) if not name.startswith("pipeline.domain.")}
-            wrong = {name for name in wrong if name.split(".")[0] not in allowed and name != "pipeline.domain"}
-            assert not wrong - {f"pipeline.domain.{path.stem}"}, f"{path} imports {wrong}: domain/ holds pure rules"
+FRAMES = frozenset({"polars", "pandera"})
+IMPURE = frozenset({"os", "time", "random", "subprocess", "socket"})
+
+ROOMS = {
+    "pipeline.domain": Room(("pipeline.domain",), IMPURE, FRAMES),
+    "pipeline.reports": Room(("pipeline.reports", "pipeline.domain"), frozenset({"dagster", "duckdb"})),
+    "pipeline.store": Room(
+        ("pipeline.store", "pipeline.domain", "pipeline.errors"), only=FRAMES | {"duckdb", "filelock"}
+    ),
+    "pipeline.services": Room(
+        ("pipeline.services", "pipeline.domain", *GROUND), frozenset({"dagster", "duckdb"})
+    ),
+    **{name: Room(GROUND, frozenset({"dagster", "duckdb", "polars"})) for name in GROUND},
+    **{name: Room(SITE) for name in ("pipeline.site", "pipeline.settings", "pipeline.home")},
+    "pipeline.effects": Room(("pipeline.effects", *SITE)),
+    "pipeline.steps": Room(("pipeline.steps", "pipeline.effects", "pipeline.reports", *SITE)),
+    "pipeline.operations": Room(
+        ("pipeline.operations", "pipeline.steps", "pipeline.effects", "pipeline.reports", *SITE)
+    ),
+    "pipeline.sandbox": Room(("pipeline.sandbox",), frozenset({"dagster", "duckdb"})),
+    "assets": Room(("assets", "pipeline.dagster.runs", *GRAPH_OF_RUNS), frozenset(), to_the_end=False),
+    "assets.checks": Room(
+        ("assets", "pipeline.operations", "pipeline.store", *GRAPH_OF_RUNS), frozenset(), to_the_end=False
+    ),
+    "pipeline.dagster": Room(
+        ("pipeline.dagster", "pipeline.operations", "pipeline.home", "pipeline.store", *GRAPH_OF_RUNS), frozenset(),
+        to_the_end=False,
+    ),
+    "pipeline.definitions": Room(("assets", "pipeline.dagster", "pipeline.home", *GRAPH_OF_RUNS), frozenset(),
+                                 to_the_end=False),
+    "pipeline.cli": Room(
+        ("pipeline.cli", "pipeline.definitions", "pipeline.dagster", "pipeline.operations", "pipeline.sandbox.app",
+         *SITE), frozenset(), to_the_end=False,
+    ),
+    "pipeline.cli.demo": Room(
+        ("pipeline.definitions", "pipeline.dagster", "pipeline.sandbox.app", "pipeline.sandbox.invented", *SITE),
+        frozenset(), to_the_end=False,
+    ),
+}  # fmt: skip
+"""Every module stands in the room with the longest name that its own begins with."""
+
+HOMES = {
+    "dagster": ("assets", "pipeline.dagster", "pipeline.definitions"),
+    "duckdb": ("pipeline.store",),
+    "filelock": ("pipeline.store.locks",),
+    "sqlalchemy": ("pipeline.services.papercut",),
+    "xmlrpc": ("pipeline.services.papercut.client", "pipeline.services.papercut.wire"),
+    "httpx": ("pipeline.services.http", "pipeline.services.nexudus.session", "pipeline.services.papercut.client",
+              "pipeline.operations.channels", "pipeline.clock", "pipeline.cli.demo"),
+    "polars": ("pipeline.domain", "pipeline.store", "pipeline.reports", "pipeline.effects", "pipeline.steps",
+               "pipeline.operations", "pipeline.cli", "assets", "pipeline.services.printing",
+               "pipeline.services.job_files", "pipeline.services.nexudus.records", "pipeline.services.papercut",
+               "pipeline.services.reading"),
+}  # fmt: skip
+"""Libraries that only some modules import themselves; the sandbox is free to."""
+
+
+def modules(paths: Iterable[Path] = SOURCES) -> dict[str, str]:
+    """Dotted name of each module, and its text."""
+    dotted = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    return {name: text(path) for name, path in dotted.items()}
+
+
+def import_graph(given: Mapping[str, str]) -> dict[str, set[str]]:
+    """What each module imports, wherever it does: ours by module with the packages around it, a library by its top."""
+    found: dict[str, set[str]] = {}
+    for module, source in given.items():
+        found[module] = set()
+        for name in imported(source):
+            parts = name.split(".")
+            ours = {each for n in range(len(parts)) if (each := ".".join(parts[: n + 1])) in given}
+            found[module] |= ours or {parts[0]}
+    return found
+
+
+def room_of(module: str) -> str | None:
+    return max((room for room in ROOMS if inside(module, room)), key=len, default=None)
+
+
+def inside(module: str, *rooms: str) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def trespasses(given: Mapping[str, str]) -> list[str]:
+    """Every import, followed to its end, that the rooms do not allow, with its way."""
+    links, found = import_graph(given), list[str]()
+    for module in sorted(given):
+        name = room_of(module)
+        if name is None:
+            found += [] if module == "pipeline" and not links[module] else [f"{module} stands in no room"]
+            continue
+        room, ways, waiting = ROOMS[name], {module: module}, [module]
+        while waiting:
+            here = waiting.pop()
+            for there in sorted(links[here] - ways.keys()):
+                ways[there] = f"{ways[here]} -> {there}"
+                found += [] if _allowed(there, room, given) else [ways[there]]
+                waiting += [there] if room.to_the_end and there in given else []
+        homeless = [each for each in links[module] & HOMES.keys() if not inside(module, *HOMES[each])]
+        found += [f"{module} -> {each}" for each in homeless if name != "pipeline.sandbox"]
+    return found
+
+
+def _allowed(there: str, room: Room, given: Mapping[str, str]) -> bool:
+    if there in room.never:
+        return False
+    if there in given:  # a package around an allowed module is imported with it
+        return inside(there, *room.ours) or any(inside(each, there) for each in room.ours)
+    return room.only is None or there in room.only or there in sys.stdlib_module_names
+
+
+def test_imports_keep_to_their_rooms() -> None:
+    wrong = trespasses(modules())
+    assert not wrong, "\n".join(["the rooms are in docs/architecture.md; these imports leave theirs:", *wrong])
+
+
+INSIDE_A_FUNCTION = "def late():\n    import "
 
 
 @pytest.mark.parametrize(
-    ("package", "allowed"),
+    ("module", "planted"),
     [
-        ("dagster", {"pipeline/resources.py", "pipeline/automation.py", "pipeline/definitions.py",
-                     "pipeline/outcomes.py"}),
-        ("assets", {"pipeline/definitions.py"}),
-        ("duckdb", {"pipeline/warehouse.py", "pipeline/backup.py"}),
-        ("sqlalchemy", {"pipeline/joblogs/database.py", "pipeline/joblogs/server.py"}),
-        ("xmlrpc", {"pipeline/clients/papercut.py", "pipeline/clients/papercut_wire.py"}),
-        ("httpx", {f"pipeline/{name}.py" for name in
-                   ("clients/__init__", "clients/nexudus_session", "clients/papercut", "channels", "clock", "demo")}),
-        ("pipeline.sandbox", {"pipeline/cli.py", "pipeline/demo.py"}),
+        ("pipeline.domain.rules", "import httpx"),
+        ("pipeline.domain.names", "from pipeline.words import counted"),
+        ("pipeline.domain.money.credits", "import random"),
+        ("pipeline.reports.cells", "import pipeline.site"),
+        ("pipeline.store.ledger", "from pipeline.clock import Clock"),
+        ("pipeline.store.days", "from pipeline.services import printing"),
+        ("pipeline.services.printing", "import duckdb"),
+        ("pipeline.services.digests", "from pipeline.store import memory"),
+        ("pipeline.services.nexudus.client", "import polars"),
+        ("pipeline.effects.flags", "from pipeline.operations.access import Change"),
+        ("pipeline.effects.sales", "from pipeline.steps.charge import charge"),
+        ("pipeline.site", "from pipeline.effects.users import mark_user"),
+        ("pipeline.steps.charge", "import dagster as dg"),
+        ("pipeline.steps.read", INSIDE_A_FUNCTION + "dagster"),
+        ("pipeline.steps.look", "from pipeline.operations import held"),
+        ("pipeline.operations.held", "from pipeline.dagster import runs"),
+        ("pipeline.operations.recover", "import duckdb"),
+        ("pipeline.clock", "import dagster"),  # every room above would have it through this module
+        ("pipeline", "import dagster"),  # ... and through the package around them
+        ("assets.load", "from pipeline.effects.sales import settle_sales"),
+        ("assets.extract", "from pipeline.store.sql import read"),
+        ("assets.checks", "from pipeline.services.http import Wait"),
+        ("pipeline.dagster.schedules", "from pipeline.effects import credits"),
+        ("pipeline.definitions", "from pipeline.cli.main import app"),
+        ("pipeline.sandbox.core", "from pipeline.errors import PermanentError"),
+        ("pipeline.site", "from pipeline.sandbox.app import start"),
+        ("pipeline.cli.main", "from pipeline.sandbox.invented.world import make_world"),
+        ("pipeline.cli.demo", "from pipeline.sandbox.papercut.users import Users"),
+        ("pipeline.cli.console", "import sqlalchemy"),
+        ("pipeline.nowhere", "import json"),
     ],
-)  # fmt: skip
-def test_a_package_is_known_only_where_it_belongs(package: str, allowed: set[str]) -> None:
-    found = {path for path in importers(package) if not path.startswith(("pipeline/sandbox/", "assets/"))}
-    assert found <= allowed, f"{found - allowed} must not import {package}; only {sorted(allowed)} may"
+)
+def test_a_planted_import_is_noticed(module: str, planted: str) -> None:
+    given = modules()
+    wrong = set(trespasses({**given, module: f"{given.get(module, '')}\n{planted}\n"})) - set(trespasses(given))
+    assert any(each.startswith(module) for each in wrong), f"{module} may {planted}, and nobody notices"
 
 
-def test_clients_and_job_logs_know_neither_dagster_nor_tables() -> None:
-    for path in SOURCES:
-        if within(path, "pipeline/clients", "pipeline/joblogs"):
-            tops = {name.split(".")[0] for name in imports(path)}
-            forbidden = {"dagster", "duckdb", "assets"} | ({"polars"} if within(path, "pipeline/clients") else set())
-            assert not tops & forbidden, f"{path} imports {tops & forbidden}"
-
-
-def test_the_sandbox_shares_no_code_with_what_it_tests() -> None:
-    for path in SOURCES:
-        if within(path, "pipeline/sandbox"):
-            ours = {name for name in imports(path) if name.startswith(("pipeline.", "assets."))}
-            wrong = {name for name in ours if not name.startswith(("pipeline.sandbox", "pipeline.errors."))}
-            assert not wrong, f"{path} imports {wrong}: a fault in shared code would not be seen"
+def test_dagster_is_noticed_through_another_module() -> None:
+    given = modules()
+    wrong = trespasses({**given, "pipeline.words": f"{given['pipeline.words']}\n{INSIDE_A_FUNCTION}dagster\n"})
+    assert "pipeline.operations.causes -> pipeline.words -> dagster" in wrong
+    assert {each.split()[0] for each in wrong if each.endswith("dagster")} >= {
+        "pipeline.services.papercut.system", "pipeline.site", "pipeline.effects.sales", "pipeline.steps.charge"
+    }  # fmt: skip
 
 
 def test_every_library_that_is_imported_is_declared() -> None:
     project = tomllib.loads(text(Path("pyproject.toml")))
     declared = {canonicalize_name(Requirement(each).name) for each in project["project"]["dependencies"]}
     distributions = {"dotenv": "python-dotenv", "vl_convert": "vl-convert-python"}
-    tops = {name.split(".")[0] for path in SOURCES for name in imports(path)}
+    tops = {name.split(".")[0] for path in SOURCES for name in imported(text(path))}
     foreign = tops - sys.stdlib_module_names - {"pipeline", "assets"}
     missing = {name for name in foreign if canonicalize_name(distributions.get(name, name)) not in declared}
     assert not missing, f"name {missing} under dependencies in pyproject.toml"
@@ -154,16 +296,77 @@ def test_every_module_opens_with_its_charter() -> None:
 WRITES = {
     "create_user", "set_properties", "adjust_balance", "delete_user", "rename_user", "disable_printing",
 }  # fmt: skip
+"""The methods of PaperCut's client that change something."""
+
+TO_SERVICES = {"nexudus": {"create", "update", "delete"}, "printing": {"apply", "mark"}}
+"""What changes something in Nexudus, and in a print system."""
+
+SQL = re.compile(
+    r"\bSELECT\s.+?\bFROM\b|\bINSERT\s+INTO\b|\bDELETE\s+FROM\b|\bUPDATE\s+\w+\s+SET\b|\bMERGE\s+INTO\b"
+    r"|\b(?:CREATE|ALTER|DROP|TRUNCATE)\s+(?:TABLE|VIEW|INDEX|SCHEMA|SEQUENCE|MACRO)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
-def test_only_load_writes_to_the_services() -> None:
-    for path in SOURCES:
-        if within(path, "assets/load", "pipeline/clients", "pipeline/sandbox", "pipeline/reports"):
+def writes(given: Mapping[str, str]) -> list[str]:
+    """Where a service is written to outside of `effects`; PaperCut's own calls stand in its system, behind `apply`."""
+    found: list[str] = []
+    for module, source in given.items():
+        if inside(module, "pipeline.sandbox"):
             continue
-        for function, call in calls(path):
-            to_nexudus = function.attr in {"create", "update", "delete"} and _receiver(function) == "nexudus"
-            writes = function.attr in WRITES or to_nexudus
-            assert not writes, f"{path}:{call.lineno} writes to a service; move it below assets/load/"
+        calls_of_papercut = inside(module, "pipeline.services.papercut.client", "pipeline.services.papercut.system")
+        for function, call in calls(source):
+            its_own = function.attr in WRITES and _receiver(function) != "book"  # a workbook has properties, too
+            ours = function.attr in TO_SERVICES.get(_receiver(function), ())
+            if (its_own and not calls_of_papercut) or (ours and not inside(module, "pipeline.effects")):
+                found.append(f"{module}:{call.lineno} {ast.unparse(function)}")
+    return found
+
+
+def sql(given: Mapping[str, str]) -> list[str]:
+    """Where a statement of SQL stands outside of `store`; the sandbox has a database of its own."""
+    return [
+        f"{module}:{node.lineno} {node.value.strip()[:40]}"
+        for module, source in given.items()
+        if not inside(module, "pipeline.store", "pipeline.sandbox")
+        for node in ast.walk(parsed(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value)
+    ]
+
+
+def test_only_effects_write_to_the_services() -> None:
+    wrong = writes(modules())
+    assert not wrong, f"{wrong} write to a service; move that to pipeline/effects"
+
+
+def test_all_sql_is_in_the_store() -> None:
+    wrong = sql(modules())
+    assert not wrong, f"{wrong} is SQL; move it to pipeline/store"
+
+
+@pytest.mark.parametrize(
+    ("rule", "module", "planted"),
+    [
+        (writes, "pipeline.steps.charge", "site.nexudus.delete('coworkerproducts', 1)"),
+        (writes, "pipeline.operations.access", "nexudus.update('coworkers', {})"),
+        (writes, "pipeline.operations.adopt", "site.printing.mark('c1@example.com', 1)"),
+        (writes, "assets.load", "sites['london'].printing.apply(change, secrets)"),
+        (writes, "pipeline.effects.users", "client.delete_user('c1@example.com')"),
+        (writes, "pipeline.services.papercut.findings", "client.set_properties('c1@example.com', {})"),
+        (sql, "pipeline.steps.decide", "con.execute('select ref from charge')"),
+        (sql, "pipeline.operations.held", "con.sql(f'SELECT * FROM {table}')"),
+        (sql, "pipeline.cli.main", "con.execute('INSERT INTO charge VALUES (1)')"),
+        (sql, "assets.checks", "query(con, 'DELETE\\nFROM charge')"),
+        (sql, "pipeline.effects.sales", "con.execute('UPDATE charge SET amount_cents = 0')"),
+        (sql, "pipeline.services.digests", "con.execute('CREATE TABLE kept (n BIGINT)')"),
+        (sql, "pipeline.reports.sheets", "con.execute('ALTER TABLE charge DROP amount_cents')"),
+    ],
+)
+def test_a_planted_write_or_statement_is_noticed(
+    rule: Callable[[Mapping[str, str]], list[str]], module: str, planted: str
+) -> None:
+    given = modules()
+    assert len(rule({**given, module: f"{given[module]}\n{planted}\n"})) == len(rule(given)) + 1
 
 
 def _receiver(function: ast.Attribute) -> str:
@@ -177,7 +380,7 @@ def test_every_write_of_the_papercut_client_is_in_the_list() -> None:
              "printers", "printer_cost", "task_status", "close", "call", "host"}  # fmt: skip
     client = next(
         node
-        for node in tree(Path("pipeline/clients/papercut.py")).body
+        for node in tree(Path("pipeline/services/papercut/client.py")).body
         if isinstance(node, ast.ClassDef) and node.name == "PaperCutClient"
     )
     methods = {node.name for node in client.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"}
@@ -186,13 +389,13 @@ def test_every_write_of_the_papercut_client_is_in_the_list() -> None:
 
 def test_the_raw_calls_stay_inside_the_clients() -> None:
     for path in SOURCES:
-        if not within(path, "pipeline/clients", "pipeline/sandbox", "pipeline/demo.py", "pipeline/clock.py"):
-            raw = [call.lineno for function, call in calls(path) if function.attr in {"call", "request"}]
+        if not within(path, "pipeline/services", "pipeline/sandbox", "pipeline/cli/demo.py", "pipeline/clock.py"):
+            raw = [call.lineno for function, call in calls(text(path)) if function.attr in {"call", "request"}]
             assert not raw, f"{path}:{raw}: use a method of the client instead of its choke point"
 
 
 def test_money_and_ownership_are_only_ever_appended() -> None:
-    tables = "charge|charge_event|ownership_event|safety_event"
+    tables = "|".join(BOOKS.keys() - {"memory"})  # what a newer value followed is forgotten: it is neither
     statement = re.compile(
         rf"\b(?:UPDATE|DELETE\s+FROM|REPLACE\s+INTO|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?|DROP\s+TABLE|ALTER\s+TABLE)"
         rf"\s+(?:{tables})\b",
@@ -200,9 +403,11 @@ def test_money_and_ownership_are_only_ever_appended() -> None:
     )
     for path in SOURCES:
         if not within(path, "pipeline/sandbox"):
-            assert not statement.search(text(path)), f"{path} changes rows of an append-only table"
+            # A numbered step of a migration may give a book another column, and change no row of it.
+            rest = re.sub(r"ALTER TABLE \w+ ADD COLUMN", "", text(path)) if path.name == "schema.py" else text(path)
+            assert not statement.search(rest), f"{path} changes rows of an append-only table"
     for path in SOURCES:
-        for function, call in calls(path):
+        for function, call in calls(text(path)):
             if function.attr == "replace":
                 named = {str(each.value) for each in call.args if isinstance(each, ast.Constant)}
                 assert not named & set(tables.split("|")), f"{path}:{call.lineno} replaces an append-only table"
@@ -216,7 +421,8 @@ def test_the_time_comes_from_one_place() -> None:
     }  # fmt: skip
     for path in SOURCES:
         if path not in homes:
-            lines = [call.lineno for function, call in calls(path) if (_receiver(function), function.attr) in asking]
+            made = [(call.lineno, (_receiver(function), function.attr)) for function, call in calls(text(path))]
+            lines = [line for line, called in made if called in asking]
             assert not lines, f"{path}:{lines} asks the system for the time; take it from pipeline/clock.py"
 
 
@@ -225,11 +431,11 @@ def test_the_time_comes_from_one_place() -> None:
     [
         "verify=False", "CERT_NONE", "check_hostname = False", "ServerProxy", "performUserAndGroupSyncAdvanced",
         "adjustUserAccountBalanceByGroup", "setUserAccountBalanceByGroup", "addAdminAccessUser",
-        "reapplyInitialUserSettings", "resetUserCounts", "RetryPolicy",
+        "reapplyInitialUserSettings", "resetUserCounts", "RetryPolicy", "import_module", "__import__",
     ],
 )  # fmt: skip
 def test_what_is_forbidden_is_not_there(words: str) -> None:
-    """Unchecked certificates, PaperCut calls that act on many users at once, retries of runs that write."""
+    """Unchecked certificates, calls that act on many users at once, retries of runs that write, imports by name."""
     found = [str(path) for path in SOURCES if not within(path, "pipeline/sandbox") and words in text(path)]
     assert not found, f"{found}: {words} is forbidden"
 

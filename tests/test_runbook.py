@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import alerts, safety
-from pipeline.domain import reasons as texts
-from pipeline.domain import recovery, schemas
+from pipeline.domain import tables
+from pipeline.domain.money import reasons as texts
+from pipeline.domain.money import recovery
+from pipeline.operations import alerts
+from pipeline.store import stops
 
 ROOT = Path(__file__).parent.parent
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")
@@ -21,13 +23,13 @@ SOURCES = [path for top in ("pipeline", "assets") for path in (ROOT / top).rglob
 
 def reasons() -> set[str]:
     """Why a charge can be held: a rule that holds, a recovery, or what Nexudus answered to an effect."""
-    effects = {kind for kind in schemas.KINDS if "waive" not in kind}
+    effects = {kind for kind in tables.KINDS if "waive" not in kind}
     return {*texts.HELD, recovery.RULE, *effects}
 
 
 def test_the_headings_are_the_kinds_of_causes() -> None:
     simple = set(alerts.KINDS) - {"stopped", "held"}
-    expected = simple | {f"stopped: {phase}" for phase in safety.PHASES} | {f"held: {reason}" for reason in reasons()}
+    expected = simple | {f"stopped: {phase}" for phase in stops.PHASES} | {f"held: {reason}" for reason in reasons()}
     assert not expected - SECTIONS.keys(), "docs/runbook.md lacks these headings"
     assert not SECTIONS.keys() - expected, "docs/runbook.md has headings for what the code no longer does"
 

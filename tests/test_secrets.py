@@ -24,10 +24,10 @@ DOCUMENT, CLIENT = "canary-document.docx", "canary-client-machine"
 EMAIL = "canary.person@example.com"
 
 EMAIL_COLUMNS = {
-    "nexudus_customers.email", "nexudus_customers.email_key", "papercut_users.username", "papercut_users.email",
-    "papercut_print_jobs.username", "print_accounts.email_key", "print_accounts.email", "print_accounts.username",
+    "nexudus_customers.email", "nexudus_customers.email_key", "print_users.username", "print_users.email",
+    "print_jobs.username", "print_accounts.email_key", "print_accounts.email", "print_accounts.username",
     "print_charges.username", "print_charges.email_key", "user_sync_plan.username", "user_sync_plan.new_username",
-    "user_sync_plan.email_key", "user_sync_plan.email", "papercut_user_sync.username", "charge.username",
+    "user_sync_plan.email_key", "user_sync_plan.email", "print_user_sync.username", "charge.username",
     "charge.email_key", "ownership_event.username", "ownership_event.email_key",
 }  # fmt: skip
 """The columns that need an e-mail or a user name made of one."""
@@ -35,9 +35,9 @@ EMAIL_COLUMNS = {
 
 @dataclass
 class Traces:
-    """What a bridge leaves behind."""
+    """What printbridge leaves behind."""
 
-    bridge: Harness
+    harness: Harness
     secrets: dict[str, str]
     printed: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -71,71 +71,71 @@ def traces() -> Generator[Traces, None, None]:
     log = Everything()
     root, level = logging.getLogger(), logging.getLogger().level
     out = io.StringIO()
-    with telling(given, card_number="access_card") as bridge:
+    with telling(given, card_number="access_card") as harness:
         root.addHandler(log)
         root.setLevel(logging.DEBUG)
         try:
             with redirect_stdout(out), redirect_stderr(out):
-                outcomes = _live(bridge)
+                outcomes = _live(harness)
         finally:
             root.removeHandler(log)
             root.setLevel(level)
-        uri = bridge.ready["sites"]["london"]["jobs_uri"]
+        uri = harness.ready["sites"]["london"]["jobs_uri"]
         secrets = {
             "PIN": PIN, "new PIN": NEW_PIN, "card number": CARD, "key fob": KEY_FOB, "document name": DOCUMENT,
-            "client machine": CLIENT, "PaperCut token": bridge.ready["sites"]["london"]["token"],
-            "Nexudus password": bridge.ready["nexudus_password"],
+            "client machine": CLIENT, "PaperCut token": harness.ready["sites"]["london"]["token"],
+            "Nexudus password": harness.ready["nexudus_password"],
             "database password": re.split("[:@]", uri.partition("//")[2])[1],
         }  # fmt: skip
-        yield Traces(bridge, secrets, out.getvalue() + "\n".join(log.lines), _files(bridge), outcomes)
+        yield Traces(harness, secrets, out.getvalue() + "\n".join(log.lines), _files(harness), outcomes)
 
 
-def _live(bridge: Harness) -> str:
+def _live(harness: Harness) -> str:
     """A day in which much goes wrong; the outcomes as text."""
-    right = {"NEXUDUS_PASSWORD": bridge.ready["nexudus_password"], "TOKEN_LONDON": TOKEN}
-    seen = [bridge.run()]
+    right = {"NEXUDUS_PASSWORD": harness.ready["nexudus_password"], "TOKEN_LONDON": TOKEN}
+    seen = [harness.run()]
     for name in (EMAIL, "c102@example.com"):
-        bridge.print_job(name, 40, document=DOCUMENT, client=CLIENT)
-    bridge.print_job(EMAIL, "12.5", document=DOCUMENT, client=CLIENT)
-    bridge.advance(minutes=31)
-    bridge.edit("coworkers", 101, AccessPincode=NEW_PIN, FullName="New Name")
-    bridge.fault("nexudus", "POST coworkerproducts", "status", code=500, effect=True)
-    bridge.fault("london", "api.setUserProperties", "html_200")
-    seen.append(bridge.run())
-    bridge.advance(minutes=16)
-    bridge.fault("london", "api.setUserProperties", "drop_after")
-    seen.append(bridge.sync())
-    bridge.switch(fault_text_bad_name=f"rejected {TOKEN} for {PIN}")
-    bridge.fault("nexudus", "GET coworkers", "truncate", times=20)
-    bridge.advance(hours=2)
-    seen.append(bridge.sync())
-    bridge.heal()
-    bridge.papercut("setConfigValue", "internal-users.self-registration.min-password-length", "9")
-    bridge.edit("coworkers", 101, AccessPincode=PIN)
-    seen.append(bridge.sync())
-    bridge.reconfigure(NEXUDUS_PASSWORD="canary-wrong-password", TOKEN_LONDON="canary-wrong-token")
-    bridge.add("coworkers", customer(103, PaperCutPayAsYouPrint=True))
-    seen.append(bridge.run())
-    bridge.reconfigure(**right)
-    seen.append(bridge.sync())
-    seen.append(bridge.reconcile())
-    seen.append(bridge.run({"site": "london", "month": "2026-11"}, "monthly_report"))
+        harness.print_job(name, 40, document=DOCUMENT, client=CLIENT)
+    harness.print_job(EMAIL, "12.5", document=DOCUMENT, client=CLIENT)
+    harness.advance(minutes=31)
+    harness.edit("coworkers", 101, AccessPincode=NEW_PIN, FullName="New Name")
+    harness.fault("nexudus", "POST coworkerproducts", "status", code=500, effect=True)
+    harness.fault("london", "api.setUserProperties", "html_200")
+    seen.append(harness.run())
+    harness.advance(minutes=16)
+    harness.fault("london", "api.setUserProperties", "drop_after")
+    seen.append(harness.sync())
+    harness.switch(fault_text_bad_name=f"rejected {TOKEN} for {PIN}")
+    harness.fault("nexudus", "GET coworkers", "truncate", times=20)
+    harness.advance(hours=2)
+    seen.append(harness.sync())
+    harness.heal()
+    harness.papercut("setConfigValue", "internal-users.self-registration.min-password-length", "9")
+    harness.edit("coworkers", 101, AccessPincode=PIN)
+    seen.append(harness.sync())
+    harness.reconfigure(NEXUDUS_PASSWORD="canary-wrong-password", TOKEN_LONDON="canary-wrong-token")
+    harness.add("coworkers", customer(103, PaperCutPayAsYouPrint=True))
+    seen.append(harness.run())
+    harness.reconfigure(**right)
+    seen.append(harness.sync())
+    seen.append(harness.reconcile())
+    seen.append(harness.run({"site": "london", "month": "2026-11"}, "monthly_report"))
     return "\n".join(map(repr, seen))
 
 
-def _files(bridge: Harness) -> dict[str, bytes]:
+def _files(harness: Harness) -> dict[str, bytes]:
     """Every file of the state folder, whole: the warehouse, Dagster's event log and storage, exports, locks."""
-    home = bridge.state_folder.path
+    home = harness.state_folder.path
     return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
 def test_the_canaries_reached_the_servers(traces: Traces) -> None:
-    user = traces.bridge.users()[EMAIL]
-    assert (user["pin"], user["card_number"]) == (PIN, CARD), "the canary PIN and card never passed through the bridge"
+    user = traces.harness.users()[EMAIL]
+    assert (user["pin"], user["card_number"]) == (PIN, CARD), "the canary PIN and card never passed through printbridge"
     assert traces.secrets["PaperCut token"] == TOKEN
     assert len(traces.secrets["Nexudus password"]) >= 8
     assert len(traces.secrets["database password"]) >= 8
-    assert traces.bridge.sales(), "a sale should have been made"
+    assert traces.harness.sales(), "a sale should have been made"
     assert any("exports" in name for name in traces.files), "a report should have been written"
     assert any(name.startswith("history") for name in traces.files), "Dagster's event log should be there"
 
@@ -189,7 +189,7 @@ def test_no_email_stands_in_dagsters_records_or_in_the_log(traces: Traces) -> No
 
 def _columns(traces: Traces) -> dict[str, str]:
     """Every column of the warehouse as one text."""
-    with traces.bridge.bridge.warehouse.connect() as con:
+    with traces.harness.sites.store.connect() as con:
         tables = [row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
         frames = {table: con.table(table).pl() for table in tables}
     return {
@@ -200,11 +200,11 @@ def _columns(traces: Traces) -> dict[str, str]:
 
 
 def test_files_are_private(traces: Traces) -> None:
-    home = traces.bridge.state_folder.path
+    home = traces.harness.state_folder.path
     open_ = [str(path.relative_to(home)) for path in [home, *home.rglob("*")] if path.stat().st_mode & 0o077]
     assert open_ == [], "others can read these: everything is made under umask 077"
 
 
 def test_home_is_where_everything_is(traces: Traces) -> None:
-    beside = {path.name for path in Path(traces.bridge.config).parent.iterdir()}
+    beside = {path.name for path in Path(traces.harness.config).parent.iterdir()}
     assert beside == {"bridge.toml", "data", "sandbox"}, "the bridge wrote outside its state folder"

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from pipeline.domain.rules import SiteRules
 from pipeline.errors import ConfigError
+from pipeline.home import prepared_home
 from pipeline.settings import (
     AlertSettings,
     JobsSettings,
@@ -23,7 +24,6 @@ from pipeline.settings import (
     Settings,
     SiteSettings,
     load_settings,
-    prepared_home,
     secret,
     write_examples,
 )

@@ -1,7 +1,7 @@
 """Print jobs as the warehouse keeps them: every revision of every row.
 
 What belongs here: telling a new or changed row from one that was read again. What does not: what a job costs whom
-(`charges.py`).
+(`pipeline.domain.money`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
-from pipeline.domain import schemas
+from pipeline.domain import tables
 
 _KEPT = ("site", "revision", "first_seen_at")
 
@@ -19,15 +19,15 @@ def revised(read: pl.DataFrame, latest: pl.DataFrame, site: str, now: datetime) 
     """The rows of a read that are new, or differ from the latest revision that is stored.
 
     Args:
-        read: rows of a job source.
-        latest: PaperCutPrintJobs, the latest revision of each of these jobs that is stored.
+        read: rows of a job source, and twin.
+        latest: PrintJobs, the latest revision of each of these jobs that is stored.
         site: the site.
         now: time of the read, UTC.
 
     Returns:
-        PaperCutPrintJobs: the rows to append.
+        PrintJobs: the rows to append.
     """
-    content = [name for name in schemas.columns("papercut_print_jobs").names() if name not in _KEPT]
+    content = [name for name in tables.columns("print_jobs").names() if name not in _KEPT]
     known = latest.select(*content, "revision")
     return (
         read.select(content)
@@ -39,7 +39,7 @@ def revised(read: pl.DataFrame, latest: pl.DataFrame, site: str, now: datetime) 
             revision=pl.col("revision").fill_null(-1) + 1,
             first_seen_at=pl.lit(now, dtype=pl.Datetime("us", "UTC")),
         )
-        .select(schemas.columns("papercut_print_jobs").names())
+        .select(tables.columns("print_jobs").names())
         .sort("job_id")
     )
 

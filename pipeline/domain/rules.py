@@ -11,6 +11,12 @@ from datetime import datetime
 from typing import Literal
 
 PricingModel = Literal["pay_per_print", "credits_only", "credits_and_pay_per_print", "free_unlimited"]
+Customers = Literal["home", "all"]
+Username = Literal["email", "user_domain"]
+CardNumber = Literal["none", "access_card", "key_fob", "pin"]
+Removal = Literal["delete", "disable"]
+PartialCredits = Literal["ignore", "use"]
+Rounding = Literal["hold", "half_up", "up"]
 
 PAY_MODELS: frozenset[str] = frozenset({"pay_per_print", "credits_and_pay_per_print"})
 CREDIT_MODELS: frozenset[str] = frozenset({"credits_only", "credits_and_pay_per_print"})
@@ -18,7 +24,11 @@ CREDIT_MODELS: frozenset[str] = frozenset({"credits_only", "credits_and_pay_per_
 
 @dataclass(frozen=True)
 class SiteRules:
-    """The business choices of one site; the names and values are those of bridge.toml (design section 6)."""
+    """The business choices of one site: names, values and defaults are those of bridge.toml (design section 6).
+
+    `name` is the key of the site in every table, and `code` its three characters in references; empty: those of the
+    name.
+    """
 
     name: str
     business_id: int
@@ -27,12 +37,12 @@ class SiteRules:
     charge_from: datetime
     charge_product_id: int | None = None
     credit_ids: tuple[int, ...] = ()
-    customers: Literal["home", "all"] = "home"
-    username: Literal["email", "user_domain"] = "email"
-    card_number: Literal["none", "access_card", "key_fob", "pin"] = "none"
-    removal: Literal["delete", "disable"] = "delete"
-    partial_credits: Literal["ignore", "use"] = "ignore"
-    rounding: Literal["hold", "half_up", "up"] = "hold"
+    customers: Customers = "home"
+    username: Username = "email"
+    card_number: CardNumber = "none"
+    removal: Removal = "delete"
+    partial_credits: PartialCredits = "ignore"
+    rounding: Rounding = "hold"
     maturity_minutes: int = 30
     licence_users: int = 0
     keep_without_credit_days: int = 30
@@ -42,6 +52,7 @@ class SiteRules:
     contacts_free_from: datetime | None = None
     members_pay_from: datetime | None = None
     contacts_pay_from: datetime | None = None
+    code: str = ""
 
     @property
     def takes_money(self) -> bool:

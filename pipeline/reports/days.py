@@ -12,8 +12,8 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from pipeline.domain.charges import counts
 from pipeline.domain.jobs import latest
+from pipeline.domain.money.charges import counts
 
 DAYS = 30
 STEP, BAR, HIGH, GAP, TOP, LEFT, RIGHT = 20, 14, 60, 44, 22, 72, 16
@@ -31,7 +31,7 @@ def per_day(jobs: pl.DataFrame, timezone: str, now: datetime) -> pl.DataFrame:
     """What was printed on each of the last days, today among them.
 
     Args:
-        jobs: PaperCutPrintJobs, any revisions; only the columns that say when, how much and whether.
+        jobs: PrintJobs, any revisions; only the columns that say when, how much and whether.
         timezone: in which days are cut.
         now: the time, UTC.
 

@@ -1,7 +1,7 @@
 """The monthly report as one page (HTML) that needs nothing else: no network, no script, no font.
 
 What belongs here: how figures are worded, the charts, filling the template. What does not: the figures themselves
-(`pipeline.domain.figures`). Every text goes through the template's escaping; the page's own policy (CSP) allows one
+(`pipeline.reports.figures`). Every text goes through the template's escaping; the page's own policy (CSP) allows one
 style sheet, by its digest, and nothing else.
 """
 
@@ -22,10 +22,10 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.domain import figures
-from pipeline.domain.figures import Figure, Row, Sheets
-from pipeline.domain.report import month_before
-from pipeline.reports import Title, sign
+from pipeline.reports import figures
+from pipeline.reports.figures import Figure, Row, Sheets
+from pipeline.reports.sheets import month_before
+from pipeline.reports.title import Title, sign
 
 TOP = 8
 """How many customers and printers are shown."""

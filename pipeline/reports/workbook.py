@@ -1,7 +1,7 @@
 """The monthly report as a workbook (XLSX).
 
 What belongs here: headings, widths, number formats, totals, and writing rows in constant memory. What does not: the
-rows themselves (`pipeline.domain.report`). The same sheets give the same bytes: the date of creation is the month's
+rows themselves (`pipeline.reports.sheets`). The same sheets give the same bytes: the date of creation is the month's
 first day, and xlsxwriter gives every part of the file the same time.
 
 Every text is written as a text, so no cell is ever a formula; one that looks like a formula also gets Excel's own mark
@@ -21,8 +21,8 @@ from xlsxwriter.format import Format
 from xlsxwriter.utility import xl_rowcol_to_cell
 from xlsxwriter.worksheet import Worksheet
 
-from pipeline.domain.cells import looks_like_formula
-from pipeline.reports import Title, sign
+from pipeline.reports.cells import looks_like_formula
+from pipeline.reports.title import Title, sign
 
 MOST_ROWS = 1_000_000
 """Rows on one sheet; Excel holds 1,048,576. What is left out stands in the CSV file, and the sheet says so."""
@@ -128,7 +128,7 @@ def write_workbook(path: Path, sheets: Mapping[str, pl.DataFrame], title: Title)
 
     Args:
         path: the file to write.
-        sheets: those of `NAMES`, as `pipeline.domain.report` makes them.
+        sheets: those of `NAMES`, as `pipeline.reports.sheets` makes them.
         title: what the report is about.
     """
     book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": str(path.parent)})

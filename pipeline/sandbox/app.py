@@ -17,6 +17,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from html import escape
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,13 +28,12 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pipeline.errors import PermanentError
 from pipeline.sandbox.control import Control, Site, set_switches
 from pipeline.sandbox.core import Clock, Core
-from pipeline.sandbox.misbehaviour import Perform, misbehave, response
+from pipeline.sandbox.misbehaviour import CLOSED, Perform, misbehave, response
 from pipeline.sandbox.nexudus import Answer, Nexudus
-from pipeline.sandbox.nexudus.records import dump
-from pipeline.sandbox.wire import call_name
+from pipeline.sandbox.nexudus.records import dump, load
+from pipeline.sandbox.wire import ParseError, call_name
 
 Json = dict[str, Any]
 
@@ -42,6 +42,10 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 START_SECONDS = 60.0
 STOP_SECONDS = 3.0
 TICK_SECONDS = 0.1
+
+
+class DidNotStartError(RuntimeError):
+    """The process of a sandbox ended, or was too slow, before it served."""
 
 
 class Connection(HttpToolsProtocol):
@@ -106,9 +110,19 @@ class Sandbox:
         client = request.client.host if request.client else ""
 
         async def perform() -> Answer:
-            return Answer(200, await self.sites[name].rpc(body, client), "text/xml")
+            try:
+                return Answer(200, await self.sites[name].rpc(body, client), "text/xml")
+            except ParseError as error:
+                return self._unreadable(str(error))
 
         return await self._call(name, call_name(body), perform)
+
+    def _unreadable(self, reason: str) -> Answer:
+        """What the library does with a request that is not XML-RPC: its servlet fails, or it hangs up."""
+        if self.core.switch("unreadable_request", "status_500") == "close":
+            return CLOSED
+        page = f"<html><body><h2>HTTP ERROR 500</h2><pre>ParseFailed: {escape(reason)}</pre></body></html>"
+        return Answer(500, page.encode("utf-8", "replace"), "text/html;charset=utf-8")
 
     async def _call(self, target: str, call: str, perform: Perform) -> Response:
         """Count the call, let what is due happen, then answer: as asked, or as a planned fault says."""
@@ -254,7 +268,7 @@ def start(world: Json, folder: Path, database_files: Path | None = None) -> Gene
         database_files: see `Cluster`.
 
     Raises:
-        PermanentError: the sandbox did not start; the message has the end of its log.
+        DidNotStartError: with the end of its log.
     """
     world_file, ready_file, log = folder / "world.json", folder / "ready.json", folder / "sandbox.log"
     folder.mkdir(parents=True, exist_ok=True)
@@ -283,9 +297,7 @@ def _wait(process: subprocess.Popen[bytes], ready_file: Path, log: Path) -> Json
     while not ready_file.exists():
         if process.poll() is not None or time.monotonic() > end:
             tail = log.read_text(errors="replace")[-2000:]
-            raise PermanentError(
-                f"the sandbox did not start; its log ends with:\n{tail}", f"mend the world, or read {log}"
-            )
+            raise DidNotStartError(f"the sandbox did not start; its log, {log}, ends with:\n{tail}")
         time.sleep(0.02)
     return cast("Json", json.loads(ready_file.read_bytes()))
 
@@ -301,7 +313,9 @@ def main() -> None:
         "--database-files", type=Path, help="of a new PostgreSQL: copied, which is faster than making them"
     )
     arguments = parser.parse_args()
-    world = json.loads(arguments.world.read_bytes())
+    text = arguments.world.read_bytes()
+    world: Json = json.loads(text)
+    world["nexudus"] = load(text).get("nexudus") or {}  # amounts and odd numbers exactly as they are written
     options = {"until_eof": arguments.until_eof, "database_files": arguments.database_files}
     serve(world, arguments.ready_file, arguments.port, **options)
 

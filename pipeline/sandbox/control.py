@@ -1,13 +1,14 @@
 """The control endpoint of the sandbox: its truth, its clock, its switches and faults, and people in both services.
 
-What belongs here: `/control/...` as the design's section 8 fixes it, plus `/control/nexudus`, which plays an
-administrator. What does not: the services themselves; nothing here is counted as a call.
+What belongs here: `/control/...` as the design's section 8 fixes it, plus `/control/nexudus` and `/control/papercut`,
+which play administrators, and `/control/export`. What does not: the services; nothing here is counted as a call.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -18,10 +19,12 @@ from starlette.routing import Route
 
 from pipeline.sandbox.core import Core, Fault
 from pipeline.sandbox.nexudus import Nexudus
-from pipeline.sandbox.nexudus.records import Record, dump
-from pipeline.sandbox.nexudus.switches import checked
+from pipeline.sandbox.nexudus.records import Record, dump, load
+from pipeline.sandbox.switches import checked
 
-STATE = ("coworkers", "coworkerextraservices", "coworkerproducts")
+STATE = (
+    "coworkers", "coworkerextraservices", "coworkerproducts", "teams", "coworkerinvoices", "coworkerinvoicelines",
+)  # fmt: skip
 """The Nexudus records that `/state` shows."""
 
 POST_FAULTS = {
@@ -37,6 +40,11 @@ class Site(Protocol):
 
     token: str
     jobs_uri: str
+
+    @property
+    def unit(self) -> AbstractContextManager[None, bool | None]:
+        """One request: all of it happens, or nothing."""
+        ...
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -66,21 +74,28 @@ class Site(Protocol):
         """Staff refunds a job."""
         ...
 
+    def act(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Somebody does something by hand."""
+        ...
+
+    def export(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The print files are written once more."""
+        ...
+
 
 def set_switches(core: Core, values: Mapping[str, object]) -> None:
     """Set switches; two of them, `post_fault` and `fault_burst`, plan faults.
 
     Raises:
-        ValueError: a value that the switch does not have.
+        ValueError: an unknown switch, or a value that it does not take; none is set then.
     """
-    for name, value in values.items():
-        core.switches[name] = checked(name, value)
+    core.switches.update({name: checked(name, value) for name, value in values.items()})
     times = int(core.switch("post_fault_times", 1))
     if values.get("post_fault", "off") != "off":
         planned = POST_FAULTS[str(values["post_fault"])]
-        core.faults.planned.append(replace(planned, times=times))
+        core.faults.planned.append(replace(planned, times=max(times, 0)))
     if burst := int(cast("int", values.get("fault_burst", 0))):
-        core.faults.planned.append(Fault("nexudus", "*", "status", times=burst))
+        core.faults.planned.append(Fault("nexudus", "*", "status", times=max(burst, 0)))
 
 
 @dataclass(frozen=True)
@@ -102,9 +117,11 @@ class Control:
             Route("/switches", self.switches, methods=["POST"]),
             Route("/print", self.print_jobs, methods=["POST"]),
             Route("/refund", self.refund, methods=["POST"]),
+            Route("/papercut", self.act, methods=["POST"]),
+            Route("/export", self.export, methods=["POST"]),
             Route("/nexudus", self.edit, methods=["POST"]),
         ]
-        senseless = (ValueError, KeyError, TypeError, AttributeError)
+        senseless = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
         return Starlette(routes=routes, exception_handlers=dict.fromkeys(senseless, _refuse))
 
     async def state(self, _request: Request) -> Response:
@@ -131,10 +148,12 @@ class Control:
 
         What is left out stays; faults end, and calls count from 0 on. Only for sites without print jobs.
         """
-        world = await _body(request)
-        for name, site in world.get("sites", {}).items():
-            self._site({"site": name}).restore(site["users"])
-        self.nexudus.restore(world.get("nexudus", {}))
+        world = load(await request.body())
+        with ExitStack() as together:
+            for name, site in world.get("sites", {}).items():
+                together.enter_context(self._site({"site": name}).unit)
+                self._site({"site": name}).restore(site["users"])
+            self.nexudus.restore(world.get("nexudus", {}))
         self.core.faults.planned.clear()
         self.core.calls.clear()
         return _answer({})
@@ -170,19 +189,32 @@ class Control:
         return _answer(self.core.switches)
 
     async def print_jobs(self, request: Request) -> Response:
-        """Print one job or several."""
+        """Print one job or several; after a request without sense nothing is printed."""
         body = await _body(request)
-        jobs = [self._site(job).print_job(job) for job in _several(body)]
+        with ExitStack() as together:
+            for site in {str(job.get("site")): self._site(job) for job in _several(body)}.values():
+                together.enter_context(site.unit)
+            jobs = [self._site(job).print_job(job) for job in _several(body)]
         return _answer(jobs) if isinstance(body, list) else _answer(jobs[0])
 
     async def refund(self, request: Request) -> Response:
-        """Refund a job, wholly or in part."""
+        """Refund a job, wholly or in part, in one of the forms of `papercut/refunds.py`."""
         body = await _body(request)
         return _answer(self._site(body).refund(body))
 
+    async def act(self, request: Request) -> Response:
+        """Do what somebody does by hand in a site's PaperCut, or to its database: `papercut/people.py`."""
+        body = await _body(request)
+        return _answer(self._site(body).act(body))
+
+    async def export(self, request: Request) -> Response:
+        """Write a site's print files once more, with other names or another form of the time: `print_files.py`."""
+        body = await _body(request)
+        return _answer(self._site(body).export(body))
+
     async def edit(self, request: Request) -> Response:
         """Change Nexudus as a person in its screens would; the answer is the record."""
-        return _answer(self.nexudus.edit(await _body(request)))
+        return _answer(self.nexudus.edit(load(await request.body())))
 
     def _site(self, request: Mapping[str, Any]) -> Site:
         name = str(request.get("site"))
@@ -198,7 +230,13 @@ async def _refuse(_request: Request, error: Exception) -> Response:
 
 
 async def _body(request: Request) -> Any:
-    return json.loads(await request.body())
+    """The JSON of a request; infinities are no JSON."""
+    return json.loads(await request.body(), parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> None:
+    message = f"{name} is no JSON"
+    raise ValueError(message)
 
 
 def _several(body: Any) -> list[Record]:

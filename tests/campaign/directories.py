@@ -1,7 +1,8 @@
 """Random directories: accounts, print users and ownership that agree and disagree in every way.
 
 What belongs here: what may never happen when a plan is made of them and applied. What does not: making them, and the
-pure application of a plan; both are in `tests/test_plan.py`. Caps are held as the asset holds them, phase by phase.
+pure application of a plan; both are in `tests/domain/people/test_plan.py`. Caps are held as the step holds them, phase
+by phase.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import random
 
 import polars as pl
 
-from pipeline.domain.plan import permitted, verdict
-from tests.test_plan import proofs, random_world
+from pipeline.domain.people.plan import permitted, verdict
+from tests.domain.people.test_plan import proofs, random_world
 
 
 def violations(seed: int, worlds: int) -> list[str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from pipeline.ledger import TRANSITIONS
+from pipeline.store.ledger import TRANSITIONS
 
 FAULTS: dict[str, tuple[str, str]] = {
     "dropped before": ("none", "unknown"),

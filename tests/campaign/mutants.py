@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES, CLIENT, PLAN = "tests/test_safety_rules.py", "tests/test_nexudus_client.py", "tests/test_plan.py"
-SALES, CREDITS, WIRE = "assets/load/sales.py", "assets/load/credits.py", "pipeline/clients/nexudus_wire.py"
+RULES, CLIENT, PLAN = (
+    "tests/campaign/test_rules.py",
+    "tests/services/nexudus/test_client.py",
+    "tests/domain/people/test_plan.py",
+)
+SALES, CREDITS, WIRE = "pipeline/effects/sales.py", "pipeline/effects/credits.py", "pipeline/services/nexudus/wire.py"
 NEXUDUS, REFERENCES, MODEL = (
-    "pipeline/clients/nexudus.py",
-    "pipeline/domain/references.py",
-    "tests/test_safety_model.py",
+    "pipeline/services/nexudus/client.py",
+    "pipeline/domain/money/references.py",
+    "tests/campaign/test_model.py",
 )
 
 
@@ -36,21 +40,21 @@ _LOOKED_UP = f"{RULES}::test_a_sale_with_an_unknown_outcome_is_not_sent_again_be
 MUTANTS: dict[str, Mutant] = {
     "no intent": Mutant(
         SALES,
-        'ledger.move(con, intents, "sending", mover())',
+        'ledger.move(con, intents, "sending", mover)',
         "pass",
         f"{RULES}::test_the_intent_is_stored_before_the_first_byte_leaves",
     ),
     "blind retry": Mutant(
-        "assets/load/effect.py", 'Answer(ref, "unknown", None, str(error))', 'Answer(ref, "priced", None, str(error))',
+        "pipeline/effects/effect.py", 'return Outcome("unknown", str(error))', 'return Outcome("undone", str(error))',
         _LOOKED_UP,
     ),
     "look-up at once": Mutant(
-        SALES, "settled = at - timedelta(minutes=bridge.settings.site(site).settle_minutes)\n    lines",
+        SALES, "settled = at - timedelta(minutes=site.settings.settle_minutes)\n    lines",
         "settled = at\n    lines",
         _LOOKED_UP,
     ),
     "interrupted lines forgotten": Mutant(
-        "assets/load/charges.py", "ledger.orphans(con, site, mover)", "0",
+        "pipeline/steps/charge.py", "ledger.orphans(con, site.key, mover)", "0",
         f"{RULES}::test_a_line_that_an_ended_run_left_in_sending_is_charged_once",
     ),
     "random reference": Mutant(
@@ -81,7 +85,7 @@ MUTANTS: dict[str, Mutant] = {
         WIRE, '(form[3] or "Z")', '(form[3] or "+01:00")', f"{CLIENT}::test_every_form_of_time"
     ),
     "float money": Mutant(
-        "pipeline/domain/records.py",
+        "pipeline/services/nexudus/records.py",
         "    scaled = Decimal(amount) * 100\n    return int(scaled) if scaled == scaled.to_integral_value() else None",
         "    return int(float(amount) * 100)", f"{MODEL}::test_money_is_exact_to_the_cent",
     ),
@@ -98,27 +102,28 @@ MUTANTS: dict[str, Mutant] = {
         "self._page(entity, filters, page=page), range(2, min(pages, 1)))", f"{CLIENT}::test_a_list_is_complete",
     ),
     "`>` cursor": Mutant(
-        "pipeline/joblogs/database.py", "JOBS.where(last - LOOK_BACK < _ID) if cursor",
+        "pipeline/services/papercut/database.py", "JOBS.where(last - LOOK_BACK < _ID) if cursor",
         "JOBS.where(last < _ID) if cursor",
-        "tests/test_joblogs_database.py::test_a_row_that_became_visible_late_is_noticed_and_read",
+        "tests/services/papercut/test_database.py::test_a_row_that_became_visible_late_is_noticed_and_read",
     ),
     "no adoption": Mutant(
-        SALES, 'found = answer.filter(pl.col("verdict") == "found")',
-        'found = answer.filter((pl.col("verdict") == "found") & (pl.col("state") == "unknown"))',
+        SALES, 'found = verdicts.filter(verdict="found")', 'found = verdicts.filter(verdict="found", state="unknown")',
         f"{RULES}::test_an_older_warehouse_finds_the_sales_it_has_forgotten",
     ),
     "older ledger believed": Mutant(
-        "assets/load/charges.py", "        _refuse_older_ledger(con, bridge, site, planned, sold)\n", "",
+        "pipeline/steps/charge.py", "        _refuse_older_ledger(con, site, planned, sold)\n", "",
         f"{RULES}::test_a_lost_or_older_warehouse_charges_nothing_again",
     ),
     "failed read-back taken as not done": Mutant(
         CREDITS,
-        "after_write(lambda: bridge.nexudus.record(ENTITY, use.credit_id))",
-        "bridge.nexudus.record(ENTITY, use.credit_id)",
+        "after_write(lambda: site.nexudus.record(ENTITY, write.use.credit_id))",
+        "site.nexudus.record(ENTITY, write.use.credit_id)",
         f"{RULES}::test_a_credit_whose_read_back_fails_is_not_used_again",
     ),
     "edit of a credit overwritten": Mutant(
-        CREDITS, 'if replacement(bridge.nexudus.record(ENTITY, before["Id"])) == replacement(before):', "if True:",
+        CREDITS,
+        'if replacement(site.nexudus.record(ENTITY, write.use.credit_id)) == replacement(write.before):',
+        "if True:",
         f"{RULES}::test_an_edit_of_a_credit_while_it_is_used_is_not_overwritten",
     ),
     "top-up overwritten by a late write": Mutant(
@@ -126,23 +131,24 @@ MUTANTS: dict[str, Mutant] = {
         f"{RULES}::test_a_top_up_that_a_late_write_went_over_is_told_with_its_number",
     ),
     "restored backup believed": Mutant(
-        "pipeline/backup.py", "            safety.note_restored(con, sites, folder.name, now)\n", "",
+        "pipeline/store/backup.py", "            stops.note_restored(con, sites, folder.name, now)\n", "",
         f"{RULES}::test_a_restored_backup_charges_and_gives_back_nothing_twice_whatever_changed_since",
     ),
     "credits given back twice after a restore": Mutant(
-        "pipeline/domain/recovery.py", 'pl.col("stood") != pl.col("due"))\n    uses =', "False)\n    uses =",
-        "tests/test_recovery.py::test_a_use_whose_job_was_refunded_since_is_not_given_back_twice",
+        "pipeline/domain/money/recovery.py", 'pl.col("stood") != pl.col("due"))\n    uses =', "False)\n    uses =",
+        "tests/domain/money/test_recovery.py::test_a_use_whose_job_was_refunded_since_is_not_given_back_twice",
     ),
     "unmanaged removal": Mutant(
-        "assets/load/users.py", ' or mark(sync.site, row["coworker_id"]) not in seen["notes"]', "",
+        "pipeline/services/papercut/system.py",
+        ' or mark(self._site, change.coworker_id) not in seen["notes"]', "",
         f"{RULES}::test_a_user_who_lost_our_mark_since_the_plan_was_made_is_not_removed",
     ),
     "no ownership check": Mutant(
-        "pipeline/domain/ownership.py", '(is_owned & (mark | ((state == "creating") & unmarked)))', "(is_owned)",
+        "pipeline/domain/people/ownership.py", '(is_owned & (mark | ((state == "creating") & unmarked)))', "(is_owned)",
         f"{PLAN}::test_a_user_that_is_not_provably_ours_is_only_held",
     ),
     "cap ignored": Mutant(
-        "pipeline/domain/plan.py", "    if _over_run_cap(removals, owned_count):", "    if removals < 0:",
+        "pipeline/domain/people/plan.py", "    if _over_run_cap(removals, owned_count):", "    if removals < 0:",
         f"{PLAN}::test_the_caps",
     ),
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """The oracle: what the servers' own ledgers say about money, against what people printed.
 
-What belongs here: comparing PaperCut's jobs with Nexudus' sales and credits. What does not: any table of the bridge.
+What belongs here: comparing PaperCut's jobs with Nexudus' sales and credits. What does not: any table of printbridge.
 
 It relies on two facts of the worlds of this package: a job is paid either with money or with credits, whole; and the
 user name of customer N is `cN@example.com`. A sale belongs to the job that its notes name, whatever its reference.

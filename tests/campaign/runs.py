@@ -1,9 +1,9 @@
-"""One run of the bridge in a process of its own, which can be killed at a named point.
+"""One run in a process of its own, which can be killed at a named point.
 
 What belongs here: forking a warm process, taking the steps of a run in it, naming every commit and every call on the
 way, and ending the process there with SIGKILL. What does not: what is broken when, and what must hold afterwards.
 
-The points are put around the code at its seams, in the forked process only: the commit of `Warehouse.transaction`, and
+The points are put around the code at its seams, in the forked process only: `Warehouse.commit`, and
 the one function through which both clients send.
 """
 
@@ -17,28 +17,30 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import httpx
 
-from pipeline import clients
-from pipeline.clients import nexudus_session, papercut
 from pipeline.clock import configured_clock
-from pipeline.errors import BridgeError
-from pipeline.resources import Bridge, site_lock
-from pipeline.settings import load_settings, prepared_home
-from pipeline.warehouse import Connection, Warehouse
-from tests.harness import take
+from pipeline.dagster.runs import DRY_RUN_TAG, REREAD_TAG
+from pipeline.errors import PrintbridgeError
+from pipeline.home import prepared_home
+from pipeline.services import http as clients
+from pipeline.services.nexudus import session as nexudus_session
+from pipeline.services.papercut import client as papercut
+from pipeline.settings import load_settings
+from pipeline.site import Sites
+from pipeline.steps.run import Run
+from pipeline.steps.sync import STEPS
+from pipeline.store.warehouse import Connection, Warehouse
 
-CHARGES = ("nexudus_credits", "papercut_print_jobs", "print_charges", "nexudus_print_charges")
+CHARGES = ("nexudus_credits", "print_jobs", "print_charges", "nexudus_print_charges")
 """The steps of a run that charges people who are users already."""
 
 SECONDS = 600.0
@@ -60,7 +62,7 @@ class Order:
         odds: (seed, chance): killed by chance at any point.
         tags: tags of the run.
         sites: the sites, one after the other.
-        skew_hours: how far the clock of the bridge is ahead of the servers'.
+        skew_hours: how far the clock of the run is ahead of the servers'.
     """
 
     environment: dict[str, str]
@@ -106,29 +108,29 @@ class Points:
 
     def install(self) -> None:
         """Put the points into the seams of this process."""
-        Warehouse.transaction = self._transaction
+        Warehouse.commit = self._commit
         for client in (nexudus_session, papercut):
             client.exchange = self._exchange
 
     @property
-    def _transaction(self) -> Callable[[Warehouse], Any]:
+    def _commit(self) -> Callable[[Warehouse, Callable[[Connection], Any]], Any]:
         points = self
 
-        @contextmanager
-        def transaction(self: Warehouse) -> Generator[Connection, None, None]:
+        def commit(self: Warehouse, change: Callable[[Connection], Any]) -> Any:
+            caller = sys._getframe(1).f_code.co_name  # the function that commits
             with self.connect() as con:
                 con.begin()
                 try:
-                    yield con
+                    result = change(con)
                 except BaseException:
                     con.rollback()
                     raise
-                caller = sys._getframe(2).f_code  # the function whose block ends here
-                points.reach(f"before the commit in {caller.co_name}")
+                points.reach(f"before the commit in {caller}")
                 con.commit()
-                points.reach(f"after the commit in {caller.co_name}")
+                points.reach(f"after the commit in {caller}")
+                return result
 
-        return transaction
+        return commit
 
     def _exchange(self, http: httpx.Client, request: httpx.Request, **limits: Any) -> clients.Reply:
         name = _call_name(request)
@@ -201,19 +203,18 @@ def _take(order: Order, answer: Pipe) -> None:
     points.install()
     home = prepared_home()
     clock, skew = configured_clock(), timedelta(hours=order.skew_hours)
-    bridge = Bridge(load_settings(order.config), home, clock=lambda: clock() + skew, wait=lambda _: None)
+    sites = Sites(load_settings(order.config), home, clock=lambda: clock() + skew, wait=lambda _: None)
+    tags = dict(order.tags)
+    dry = sites.settings.mode == "dry_run" or tags.get(DRY_RUN_TAG) == "true"
+    run = Run(f"run-{os.getpid()}", dry=dry, reread_days=int(tags.get(REREAD_TAG, 0)))
     failures: dict[str, str] = {}
     for site in order.sites:
-        context = SimpleNamespace(
-            partition_key=site, run=SimpleNamespace(run_id=f"run-{os.getpid()}", tags=dict(order.tags), run_config={}),
-            log=logging.getLogger("bridge"),
-        )  # fmt: skip
-        with site_lock(home.locks, site):
+        with sites.hold(site):
             for name in order.steps:
-                points.active = name in {"nexudus_print_charges", "papercut_user_sync"}
+                points.active = name in {"nexudus_print_charges", "print_user_sync"}
                 try:
-                    take(name, context, bridge)
-                except BridgeError as error:
+                    STEPS[name](sites[site], run)
+                except PrintbridgeError as error:
                     failures[f"{site} {name}"] = f"{type(error).__name__}: {error}"
                     break
     answer.send(Report(False, failures, tuple(points.passed)))

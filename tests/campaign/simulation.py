@@ -19,10 +19,12 @@ from typing import Any
 
 import polars as pl
 
-from assets.transform import reconciled
-from pipeline import backup, ledger, recover
-from pipeline.domain.reconcile import summary
-from pipeline.held import decide
+from pipeline.domain.money.reconcile import summary
+from pipeline.operations.held import decide
+from pipeline.operations.recover import recover_site
+from pipeline.steps.reconcile import compare
+from pipeline.store import backup
+from pipeline.store.lines import lines_in
 from tests.campaign import runs
 from tests.campaign.crashes import FAULTS, WRITES
 from tests.campaign.oracle import Finding, examine
@@ -50,7 +52,7 @@ class Simulation:
     """One story.
 
     Attributes:
-        bridge: the sandbox, and the bridge of the person who decides what is held.
+        harness: the sandbox, and printbridge in the hands of the person who decides what is held.
         seed: what follows from it: the events and their details.
         weights: how often each event happens.
         steps: the assets of a run.
@@ -58,7 +60,7 @@ class Simulation:
         faulted: the share of calls that misbehave.
     """
 
-    bridge: Harness
+    harness: Harness
     seed: int
     weights: Mapping[str, float]
     assets: tuple[str, ...] = runs.CHARGES
@@ -103,7 +105,7 @@ class Simulation:
              "color_pages": 0, "cost": self.random.randint(1, 60), "at": moment.isoformat()}
             for moment in moments
         ]  # fmt: skip
-        for body, answer in zip(bodies, self.bridge.control.post("print", json=bodies).json(), strict=True):
+        for body, answer in zip(bodies, self.harness.control.post("print", json=bodies).json(), strict=True):
             self.jobs[answer["job_id"]] = body["cost"]
             self.made.add(answer["job_id"])
 
@@ -113,49 +115,49 @@ class Simulation:
 
     def _refund(self) -> None:
         if job := self._recent():
-            self.bridge.refund(job)
+            self.harness.refund(job)
             del self.jobs[job]
 
     def _part_refund(self) -> None:
         if (job := self._recent()) and self.jobs[job] > 2:
             amount = self.random.randint(1, self.jobs[job] - 1)
-            self.bridge.refund(job, amount=amount)
+            self.harness.refund(job, amount=amount)
             self.jobs[job] -= amount
 
     def _revise(self) -> None:
         if job := self._recent():
             self.jobs[job] = self.random.randint(1, 60)
             body = {"site": "london", "job_id": job, "cost": self.jobs[job]}
-            self.bridge.control.post("print", json=body).raise_for_status()
+            self.harness.control.post("print", json=body).raise_for_status()
 
     def _top_up(self) -> None:
         holder, more = self.random.choice(HOLDERS), self.random.randint(1, 500)
         now = next(each for each in self._credits() if each["CoworkerId"] == holder)
         self.granted[holder] += more
         values = {"TotalUses": now["TotalUses"] + more, "RemainingUses": now["RemainingUses"] + more}
-        self.bridge.edit("coworkerextraservices", now["Id"], **values)
+        self.harness.edit("coworkerextraservices", now["Id"], **values)
 
     def _edit(self) -> None:
-        self.bridge.edit("coworkers", self.random.choice(PAYERS), FullName=f"Name {self.random.randrange(1000)}")
+        self.harness.edit("coworkers", self.random.choice(PAYERS), FullName=f"Name {self.random.randrange(1000)}")
 
     def _pause(self) -> None:
-        self.bridge.advance(minutes=self.random.randint(1, 40))
+        self.harness.advance(minutes=self.random.randint(1, 40))
 
     def _leave(self) -> None:
         if len(self.left) < 5:
             self.settle()
             number = self.random.choice([each for each in PAYERS if each not in self.left])
             self.left.add(number)
-            self.bridge.edit("coworkers", number, Archived=True, Active=False)
+            self.harness.edit("coworkers", number, Archived=True, Active=False)
             self._freeze(f"c{number}@example.com")
 
     def _come_back(self) -> None:
         if self.left:
             number = self.left.pop()
-            self.bridge.edit("coworkers", number, Archived=False, Active=True)
+            self.harness.edit("coworkers", number, Archived=False, Active=True)
             self.settle()
 
-    # The bridge
+    # printbridge
 
     def _run(self) -> None:
         self._advance()
@@ -174,36 +176,36 @@ class Simulation:
             runs.finished(each)
 
     def _throttle(self) -> None:
-        self.bridge.fault("nexudus", "*", "throttle", times=6, style="429_text", seconds=1)
+        self.harness.fault("nexudus", "*", "throttle", times=6, style="429_text", seconds=1)
         self._run()
 
     def _back_up(self) -> None:
-        store = self.bridge.bridge.warehouse
-        self.backups.append(backup.back_up(store, self.bridge.state_folder.backups, self.bridge.bridge.clock()).folder)
+        store = self.harness.sites.store
+        self.backups.append(backup.back_up(store, self.harness.state_folder.backups, self.harness.sites.clock()).folder)
 
     def _restore(self) -> None:
         """An older warehouse comes back; the operator recovers, and confirms what happened before."""
         if not self.backups:
             return
         self.settle()
-        self.bridge.advance(minutes=2)  # lists lag; a backup is put back once the settle time has passed
+        self.harness.advance(minutes=2)  # lists lag; a backup is put back once the settle time has passed
         older = self.backups.pop(0)
         if not older.exists():
             return
-        backup.restore(self.bridge.bridge.warehouse, older, ["london"], self.bridge.bridge.clock())
-        recover.recover_site(self.bridge.bridge, "london", "test")
-        with self.bridge.bridge.warehouse.connect() as con:
-            held = ledger.lines_in(con, "london", "held").filter(pl.col("reason").str.starts_with("recovered:"))
+        backup.restore(self.harness.sites.store, older, ["london"], self.harness.sites.clock())
+        recover_site(self.harness.sites["london"], "test")
+        with self.harness.sites.store.connect() as con:
+            held = lines_in(con, "london", "held").filter(pl.col("reason").str.starts_with("recovered:"))
         for ref in held["ref"]:
             self._decide(ref, "confirmed")  # everything was settled before, so it has happened
-        self.bridge.resume("london", "charges")
+        self.harness.resume("london", "charges")
 
     def settle(self) -> None:
         """Servers behave, and clean runs go on until nothing is open; a person decides what is held."""
-        self.fired = self.bridge.control.delete("faults").json()["fired"]
+        self.fired = self.harness.control.delete("faults").json()["fired"]
         for _ in range(9):
             self._advance()
-            self.bridge.advance(minutes=35)
+            self.harness.advance(minutes=35)
             report = runs.run(self._order())
             self.refused.update(report.failures.values())
             if not self._open():
@@ -213,35 +215,34 @@ class Simulation:
     def examine(self) -> Finding:
         """What the servers' ledgers say, once settled."""
         self.settle()
-        return examine(self.bridge.state(), self.granted, frozenset(self.skip))
+        return examine(self.harness.state(), self.granted, frozenset(self.skip))
 
     def unexplained(self) -> int:
-        """Cents that the bridge's own reconciliation of all days cannot explain."""
-        self.bridge.advance(minutes=2)  # lists lag
+        """Cents that printbridge's own reconciliation of all days cannot explain."""
+        self.harness.advance(minutes=2)  # lists lag
         day, cents = START.date(), 0
         while day <= self._now().date():
-            frame, _ = reconciled(self.bridge.bridge, "london", day)
-            cents += abs(summary(frame)["unexplained_cents"])
+            cents += abs(summary(compare(self.harness.sites["london"], day).frame)["unexplained_cents"])
             day += timedelta(days=1)
         return cents
 
     def calls(self) -> int:
         """Calls that reached the servers so far; the few of the sandbox's own database are among them."""
-        calls = self.bridge.calls()
+        calls = self.harness.calls()
         return sum(calls["nexudus"].values()) + sum(calls["sites"]["london"].values())
 
     def _order(self, **fields: Any) -> runs.Order:
-        return runs.Order(dict(os.environ), self.bridge.config, self.assets, **fields)
+        return runs.Order(dict(os.environ), self.harness.config, self.assets, **fields)
 
     def _now(self) -> datetime:
-        return datetime.fromisoformat(self.bridge.control.get("clock").json()["now"])
+        return datetime.fromisoformat(self.harness.control.get("clock").json()["now"])
 
     def _credits(self) -> list[Json]:
-        return [each for each in self.bridge.state()["nexudus"]["coworkerextraservices"] if not each.get("Deleted")]
+        return [each for each in self.harness.state()["nexudus"]["coworkerextraservices"] if not each.get("Deleted")]
 
     def _advance(self) -> None:
-        self.bridge.advance(minutes=11)
-        self.bridge.advance(minutes=5)
+        self.harness.advance(minutes=11)
+        self.harness.advance(minutes=5)
 
     def _misbehave(self) -> None:
         """Plan faults for the calls of the next run."""
@@ -260,13 +261,13 @@ class Simulation:
              "after": self.random.randrange(12)}
             for _ in range(self.random.randint(2, 5))
         ]  # fmt: skip
-        self.bridge.control.post("faults", json=faults).raise_for_status()
+        self.harness.control.post("faults", json=faults).raise_for_status()
 
     def _open(self) -> bool:
-        with self.bridge.bridge.warehouse.connect() as con:
-            held = ledger.lines_in(con, "london", "held").filter(~pl.col("rule").is_in(LEFT_TO_PEOPLE))
-            waiting = ledger.lines_in(con, "london", "priced", "sending", "unknown").height
-        done = {sale["PurchaseOrder"] for sale in self.bridge.sales()} if held.height else set[str]()
+        with self.harness.sites.store.connect() as con:
+            held = lines_in(con, "london", "held").filter(~pl.col("rule").is_in(LEFT_TO_PEOPLE))
+            waiting = lines_in(con, "london", "priced", "sending", "unknown").height
+        done = {sale["PurchaseOrder"] for sale in self.harness.sales()} if held.height else set[str]()
         done |= self._put_right(held)
         for ref in held["ref"]:
             self._decide(ref, "confirmed" if ref in done else "priced")
@@ -276,17 +277,17 @@ class Simulation:
         """Do in Nexudus what the reasons of held credit lines ask for; the lines that are done then."""
         crossed = held.with_columns(by=pl.col("reason").str.extract(r"change what is left by (-?\d+)").cast(pl.Int64))
         crossed = crossed.drop_nulls("by")
-        left = self.bridge.credits()
+        left = self.harness.credits()
         for credit_id, by in crossed.select("credit_id", "by", "reason").unique().drop("reason").iter_rows():
-            self.bridge.edit("coworkerextraservices", credit_id, RemainingUses=left[credit_id] + by)
+            self.harness.edit("coworkerextraservices", credit_id, RemainingUses=left[credit_id] + by)
         return set(crossed["ref"])
 
     def _decide(self, ref: str, state: str) -> None:
-        decide(self.bridge.bridge, [ref], state, reason="as the servers show", operator="test")
+        decide(self.harness.sites, [ref], state, reason="as the servers show", operator="test")
 
     def _freeze(self, username: str) -> None:
         """Leave the jobs of a user alone from now on."""
-        for job in self.bridge.state()["sites"]["london"]["jobs"]:
+        for job in self.harness.state()["sites"]["london"]["jobs"]:
             if job["username"] == username:
                 self.jobs.pop(job["job_id"], None)
 
@@ -298,7 +299,7 @@ def simulated(
     """A world of forty people, each of them a print user already."""
     people = [customer(each, PaperCutPayAsYouPrint=each in PAYERS) for each in (*PAYERS, *HOLDERS)]
     grants = [credit(1000 + each, each, GRANT) for each in HOLDERS]
-    with running(folder, world(people, grants, list_lag_seconds=20)) as bridge:
-        first = bridge.sync()
+    with running(folder, world(people, grants, list_lag_seconds=20)) as harness:
+        first = harness.sync()
         assert first.ok, first.failures
-        yield Simulation(bridge, seed, weights, **fields)
+        yield Simulation(harness, seed, weights, **fields)

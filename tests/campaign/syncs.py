@@ -18,12 +18,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline import errors
-from pipeline.outcomes import Outcome
+from pipeline.dagster.outcomes import Outcome
 from tests.campaign import worlds
 from tests.harness import Harness, Json, running, world
 
 STEPS = (
-    "nexudus_customers", "nexudus_credits", "papercut_users", "print_accounts", "user_sync_plan", "papercut_user_sync",
+    "nexudus_customers", "nexudus_credits", "print_users", "print_accounts", "user_sync_plan", "print_user_sync",
 )  # fmt: skip
 """A run without print jobs and charges, which these worlds do not have."""
 
@@ -53,27 +53,27 @@ class ViolationError(Exception):
 
 @dataclass
 class Syncs:
-    """A sandbox and a bridge that live through one world after the other.
+    """A sandbox and a printbridge that live through one world after the other.
 
     Attributes:
-        bridge: both.
+        harness: both.
         seen: how often each thing happened, over all worlds.
     """
 
-    bridge: Harness
+    harness: Harness
     seen: Counter[str] = field(default_factory=Counter[str])
 
     def __post_init__(self) -> None:
-        sites = self.bridge.ready["sites"]
+        sites = self.harness.ready["sites"]
         self._databases = {name: sa.create_engine(sites[name]["jobs_uri"]) for name in sites}
 
     def violation(self, seed: int) -> str:
         """What went wrong in the world of this number; empty if nothing did."""
         try:
-            self.bridge.bridge.warehouse.path.unlink(missing_ok=True)
-            _World(self.bridge, seed, self.seen, self._databases).live()
+            self.harness.sites.store.path.unlink(missing_ok=True)
+            _World(self.harness, seed, self.seen, self._databases).live()
         except ViolationError as error:
-            return f"{error}; replay: python -m benchmarks.safety users --seed {seed} --worlds 1"
+            return f"{error}; replay: python -m tests.campaign users --seed {seed} --worlds 1"
         self.seen["worlds"] += 1
         return ""
 
@@ -95,8 +95,8 @@ def syncing(folder: Path) -> Generator[Syncs, None, None]:
         "leeds": {"jobs": "print_log", "removal": "disable", "card_number": "access_card"},
     }
     given = world([], sites=("london", "leeds"), set_internal="honour")
-    with running(folder, given, sites=own) as bridge:
-        syncs = Syncs(bridge)
+    with running(folder, given, sites=own) as harness:
+        syncs = Syncs(harness)
         try:
             yield syncs
         finally:
@@ -104,20 +104,20 @@ def syncing(folder: Path) -> Generator[Syncs, None, None]:
 
 
 class _World:
-    """One world: the bridge comes, people change things, a run goes wrong, a run goes well, a run has nothing to do."""
+    """One world: printbridge comes, people change things, a run goes wrong, one goes well, one has nothing to do."""
 
-    def __init__(self, bridge: Harness, seed: int, seen: Counter[str], databases: dict[str, sa.Engine]) -> None:
-        self.bridge, self.seen = bridge, seen
+    def __init__(self, harness: Harness, seed: int, seen: Counter[str], databases: dict[str, sa.Engine]) -> None:
+        self.harness, self.seen = harness, seen
         self.chance = random.Random(seed)
         self.site = self.chance.choice([*SOURCES, "leeds"])
         self.ours: set[str] = set()
-        """Users that the bridge made, and nobody has taken from it: the only ones that may be written to."""
+        """Users that printbridge made, and nobody has taken from it: the only ones that may be written to."""
         self.made = False
-        """Whether the bridge ever made a user at the site."""
+        """Whether printbridge ever made a user at the site."""
         self.removed = 0
         self.fired = 0
         """Calls that were faulted in the last run."""
-        self._fired = bridge.control.delete("faults").json()["fired"]
+        self._fired = harness.control.delete("faults").json()["fired"]
         self._databases = databases
 
     def live(self) -> None:
@@ -127,20 +127,20 @@ class _World:
             ViolationError: something happened that never may.
         """
         given = worlds.first(self.chance, self.site)
-        self.bridge.control.put("world", json=given).raise_for_status()
+        self.harness.control.put("world", json=given).raise_for_status()
         self._went_well(self.run("the first run"))
         share = self.chance.choice([0.1, 0.3, 0.6, 0.9])
         people = self._customers()
-        worlds.administered(self.chance, self.bridge, people, self.site, share)
-        worlds.staffed(self.chance, self.bridge, self.site, self.ours, share / 2)
-        worlds.made_by_hand(self.chance, self.bridge, self.site, share / 8)
+        worlds.administered(self.chance, self.harness, people, self.site, share)
+        worlds.staffed(self.chance, self.harness, self.site, self.ours, share / 2)
+        worlds.made_by_hand(self.chance, self.harness, self.site, share / 8)
         match self.chance.randrange(6):
             case 0 | 1 | 2:
                 self._a_read_comes_short()
             case 3:
                 self._a_write_goes_wrong()
             case 4:
-                self.bridge.advance(minutes=61)
+                self.harness.advance(minutes=61)
             case _:
                 pass
         self._last_runs()
@@ -154,17 +154,17 @@ class _World:
             if not capped and not self._rightly_refused(text):
                 raise ViolationError(f"a complete run was stopped without a reason: {text}")
             if capped and self.chance.random() < 0.5:
-                self.bridge.resume(self.site, "remove", "rename")
+                self.harness.resume(self.site, "remove", "rename")
                 self._went_well(self.run("the resumed run", capped=False))
         else:
             self._went_well(after)
-        self.bridge.forget_calls()
+        self.harness.forget_calls()
         self.run("the second run")
-        if self.bridge.writes():
-            raise ViolationError(f"the second run wrote: {self.bridge.writes()}")
+        if self.harness.writes():
+            raise ViolationError(f"the second run wrote: {self.harness.writes()}")
 
     def _rightly_refused(self, text: str) -> bool:
-        """Whether the last customer is gone, or our mark stands on users where the bridge never made one."""
+        """Whether the last customer is gone, or our mark stands on users where printbridge never made one."""
         emptied = "Nexudus listed no coworkers" in text and not self._customers()
         forged = "this warehouse never owned a user" in text and not self.made
         return emptied or forged
@@ -176,8 +176,8 @@ class _World:
         target = self.site if match in papercut else "nexudus"
         action = "drop_after" if match == "database" else self.chance.choice(SHORT)
         lasting, after = self.chance.random() < 0.8, self.chance.choice([0, 0, 0, 0, 1, 2])
-        self.bridge.advance(minutes=61)  # so that the lists are read whole
-        granted = [each for each in self.bridge.state()["nexudus"]["coworkerextraservices"] if not each.get("Deleted")]
+        self.harness.advance(minutes=61)  # so that the lists are read whole
+        granted = [each for each in self.harness.state()["nexudus"]["coworkerextraservices"] if not each.get("Deleted")]
         times = 999 if lasting else 1
         fault = {"target": target, "match": match, "action": action, "times": times, "after": after}
         outcome = self.run(f"the run with {action} of {match}, {times} times after {after}", fault)
@@ -187,8 +187,8 @@ class _World:
             self.seen["short reads"] += 1
             if outcome.ok:
                 raise ViolationError(f"a run succeeded with {action} of {match} ({self.fired} times)")
-            if self.bridge.writes():
-                raise ViolationError(f"a run with {action} of {match} wrote: {self.bridge.writes()}")
+            if self.harness.writes():
+                raise ViolationError(f"a run with {action} of {match} wrote: {self.harness.writes()}")
 
     def _a_write_goes_wrong(self) -> None:
         """PaperCut does something and does not say so, or does nothing, for a few writes."""
@@ -208,11 +208,11 @@ class _World:
             faults: as the sandbox takes them; they end with the run.
             capped: whether the caps hold; a person may have let go of them.
         """
-        self.bridge.forget_calls()
+        self.harness.forget_calls()
         before, ticks = self._sites(), self._ticks()
-        self.bridge.control.post("faults", json=list(faults)).raise_for_status()
-        outcome = self.bridge.sync(self.site, only=STEPS)
-        fired = self.bridge.control.delete("faults").json()["fired"]
+        self.harness.control.post("faults", json=list(faults)).raise_for_status()
+        outcome = self.harness.sync(self.site, only=STEPS)
+        fired = self.harness.control.delete("faults").json()["fired"]
         self.fired, self._fired = fired - self._fired, fired
         after, later = self._sites(), self._ticks()
         self._untouched(name, before, after, {user for user, tick in ticks.items() if later.get(user) != tick})
@@ -230,12 +230,12 @@ class _World:
             for user, values in users.items():
                 if user not in ours and (after[site].get(user) != values or (site, user) in touched):
                     raise ViolationError(f"{name} wrote to {user} at {site}, who is not ours: {values}")
-        if wrong := [call for call in self.bridge.writes() if call.startswith(("POST", "PUT", "DELETE"))]:
+        if wrong := [call for call in self.harness.writes() if call.startswith(("POST", "PUT", "DELETE"))]:
             raise ViolationError(f"{name} wrote to Nexudus: {wrong}")
 
     def _few_removed(self, name: str, before: Json, after: Json, *, capped: bool) -> None:
         """Not more than the caps allow, and nobody who may print for sure; whoever is new was made by us."""
-        calls = self.bridge.calls()["sites"][self.site]
+        calls = self.harness.calls()["sites"][self.site]
         owned = len(self.ours)
         renamed = len(after.keys() - before.keys()) if calls.get("api.renameUserAccount") else 0
         vanished = before.keys() - after.keys()
@@ -273,7 +273,7 @@ class _World:
     def _sites(self) -> dict[str, dict[str, Any]]:
         return {
             name: {user["username"]: user for user in each["users"]}
-            for name, each in self.bridge.state()["sites"].items()
+            for name, each in self.harness.state()["sites"].items()
         }
 
     def _ticks(self) -> dict[tuple[str, str], int]:
@@ -285,4 +285,4 @@ class _World:
         return found
 
     def _customers(self) -> list[Json]:
-        return [each for each in self.bridge.state()["nexudus"]["coworkers"] if not each.get("Deleted")]
+        return [each for each in self.harness.state()["nexudus"]["coworkers"] if not each.get("Deleted")]

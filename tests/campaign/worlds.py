@@ -1,7 +1,7 @@
-"""Random worlds for the user sync: what Nexudus and PaperCut hold before the bridge comes, and what people change then.
+"""Random worlds for the user sync: what Nexudus and PaperCut hold before printbridge comes, and what changes then.
 
 What belongs here: choosing, by a seed, customers, credits, print users and the edits of administrators and staff, and
-doing the edits in the sandbox. What does not: running the bridge, and what may never happen (`directories.py`).
+doing the edits in the sandbox. What does not: running printbridge, and what may never happen (`directories.py`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def usable(each: Mapping[str, Any]) -> str:
 
 
 def first(chance: random.Random, site: str) -> Json:
-    """A world before the bridge's first run, as `PUT /control/world` takes it."""
+    """A world before printbridge's first run, as `PUT /control/world` takes it."""
     people = [person(chance, 101 + number, site) for number in range(chance.choice(SIZES))]
     for each in people:
         if chance.random() < 0.12:  # two customers, one e-mail
@@ -100,7 +100,7 @@ def first(chance: random.Random, site: str) -> Json:
     }
 
 
-def administered(chance: random.Random, bridge: Harness, people: list[Json], site: str, share: float) -> None:
+def administered(chance: random.Random, harness: Harness, people: list[Json], site: str, share: float) -> None:
     """Somebody works in Nexudus: each customer is changed with a chance of `share`."""
     other = next(name for name in BUSINESS if name != site)
     leaving = chance.choice([0.2, 0.4, 0.95])
@@ -119,14 +119,14 @@ def administered(chance: random.Random, bridge: Harness, people: list[Json], sit
         ]  # fmt: skip
         edit = chance.choice(leaves if chance.random() < leaving else stays)
         if edit:
-            bridge.edit("coworkers", each["Id"], **edit)
+            harness.edit("coworkers", each["Id"], **edit)
         else:
-            bridge.delete("coworkers", each["Id"])
+            harness.delete("coworkers", each["Id"])
     for number in range(chance.choice([0, 0, 1, 3])):
-        bridge.add("coworkers", person(chance, 900 + number, site))
+        harness.add("coworkers", person(chance, 900 + number, site))
 
 
-def staffed(chance: random.Random, bridge: Harness, site: str, ours: set[str], share: float) -> None:
+def staffed(chance: random.Random, harness: Harness, site: str, ours: set[str], share: float) -> None:
     """Staff work in PaperCut: users that are ours are changed with a chance of `share`.
 
     Who loses our mark or its proofs, or gets another name, is taken out of `ours`.
@@ -148,18 +148,18 @@ def staffed(chance: random.Random, bridge: Harness, site: str, ours: set[str], s
             continue
         method, arguments, stays = chance.choice(edits)
         given = [each.format(name) if isinstance(each, str) else each for each in arguments]
-        bridge.papercut(method, name, *given, site=site)
+        harness.papercut(method, name, *given, site=site)
         if not stays:
             ours.discard(name)
 
 
-def made_by_hand(chance: random.Random, bridge: Harness, site: str, share: float) -> None:
-    """Staff make users for customers before the bridge does; some forge our mark, of which we have no record."""
-    there = set(bridge.users(site))
-    for each in bridge.state()["nexudus"]["coworkers"]:
+def made_by_hand(chance: random.Random, harness: Harness, site: str, share: float) -> None:
+    """Staff make users for customers before printbridge does; some forge our mark, of which we have no record."""
+    there = set(harness.users(site))
+    for each in harness.state()["nexudus"]["coworkers"]:
         name = usable(each)
         if name and name not in there and chance.random() < share:
             there.add(name)
-            bridge.papercut("addNewUser", name, site=site)
+            harness.papercut("addNewUser", name, site=site)
             forged = chance.choice(["", f"printbridge:{site}:{each['Id']}"])
-            bridge.papercut("setUserProperty", name, "notes", forged, site=site)
+            harness.papercut("setUserProperty", name, "notes", forged, site=site)

@@ -4,7 +4,9 @@
     signin.py     tokens and HTTP Basic
     lists.py      paging, ordering, filters
     rules.py      what a write means: defaults, copies, validation
-    commands.py   bill run, customer deletion, credit adjustment
+    teams.py      who is in which team, and what both sides repeat of it
+    commands.py   customer deletion, credit adjustment
+    invoices.py   the bill run, and what staff does with an invoice
     answers.py    envelopes and every way to fail
     switches.py   one for each unknown
     tables.py     the state, with what lagging lists still show

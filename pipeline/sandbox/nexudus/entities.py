@@ -204,7 +204,7 @@ SALES = Entity(
         text: BookingUniqueId
         flag: ApplyProRating
         text: CoworkerContractUniqueId ContractDepositUniqueId ContractProductUniqueId CoworkerDeliveryUniqueId
-        ref: CoworkerInvoiceId
+        whole: CoworkerInvoiceId
         text: CoworkerInvoiceNumber
         flag: CoworkerInvoicePaid
         text: TeamsAtTheTimeOfPurchase
@@ -223,13 +223,13 @@ INVOICES = Entity(
     first_id=1_429_000_601,
     verbs=frozenset({"GET", "PUT"}),
     required=_names("CoworkerId BusinessId"),
-    read_only=_read_only("CoworkerFullName BusinessName InvoiceNumber TotalAmount TaxAmount CurrencyCode"),
+    read_only=_read_only("CoworkerFullName BusinessName InvoiceNumber TotalAmount TaxAmount CurrencyCode DueAmount"),
     fields=fields(
         """
         ref: CoworkerId=0 BusinessId=0
         text: CoworkerFullName CoworkerTeamNames BusinessName InvoiceNumber PaymentReference PurchaseOrder Description
         decimal: TotalAmount=0.0 TaxAmount=0.0 DiscountAmount=0.0
-        decimal: PaidAmount ReceivedAmount CreditedAmount RefundedAmount
+        decimal: PaidAmount ReceivedAmount CreditedAmount RefundedAmount DueAmount
         whole: CurrencyId=0
         text: CurrencyCode OriginalInvoiceGuid BillToName
         flag: WaitingForInvoiceNumber Draft Void Sent Paid Refunded CreditNote DoNotApplyCreditAutomatically Billed
@@ -294,5 +294,37 @@ USERS = Entity(
     ),
 )
 
-ENTITIES = (BUSINESSES, USERS, PRODUCTS, EXTRA_SERVICES, COWORKERS, CREDITS, SALES, INVOICES, INVOICE_LINES)
+TEAMS = Entity(
+    name="Team",
+    module="spaces",
+    path="teams",
+    title="Team",
+    first_id=1_416_000_051,
+    order="Name",
+    required=_names("BusinessId Name"),
+    read_only=_read_only(
+        """BusinessName PayingMemberFullName PayingMemberBillingName PayingMemberCompanyName PayingMemberCoworkerType
+        CoworkerIds CoworkerFullNames CoworkerBillingNames ActiveContracts DefaultMemberTariffName"""
+    ),
+    fields=fields(
+        """
+        ref: BusinessId=0
+        text: BusinessName Name Description
+        ref: PayingMemberId
+        text: PayingMemberFullName PayingMemberBillingName PayingMemberCompanyName PayingMemberCoworkerType
+        flag: CreateSingleInvoiceForTeam TransferCreditsToPayingMember UseSpecialPrices
+        flag: ShareExtraServices ShareBookingCredit ShareTimePasses
+        decimal: DiscountCharges DiscountExtraServices DiscountTariffs DiscountTimePasses
+        text: CoworkerIds CoworkerFullNames CoworkerBillingNames
+        list: TeamMembers=[] AddedTeamMembers RemovedTeamMembers
+        list: TeamAdministrators=[] AddedTeamAdministrators RemovedTeamAdministrators
+        list: ExtraServices=[] AddedExtraServices RemovedExtraServices
+        whole: ActiveContracts=0 MaxTeamMemberCount DefaultMemberTariffId
+        text: DefaultMemberTariffName TunnelPrivateGroupId ProfileSummary ProfileTags ProfileWebsite
+        flag: ProfileIsPublic HasCommunityGroup DisableAttendanceDashboard
+        """
+    ),
+)
+
+ENTITIES = (BUSINESSES, USERS, PRODUCTS, EXTRA_SERVICES, COWORKERS, TEAMS, CREDITS, SALES, INVOICES, INVOICE_LINES)
 """In the order in which a world is built: what others refer to comes first."""

@@ -9,12 +9,12 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from pipeline.sandbox.core import Core
 from pipeline.sandbox.nexudus.answers import FailureError
-from pipeline.sandbox.nexudus.records import REFERENCES, Entity, Field, Record, stamp_of, whole_seconds
+from pipeline.sandbox.nexudus.records import REFERENCES, Entity, Field, Record, is_date, stamp, stamp_of, whole_seconds
 from pipeline.sandbox.nexudus.switches import choice
 from pipeline.sandbox.nexudus.tables import Table
 
@@ -41,7 +41,7 @@ class Lists:
             query: the query parameters, names in lower case; unknown ones are ignored, as the service does.
 
         Raises:
-            FailureError: `size` is too large and the switch says to refuse.
+            FailureError: `size` is too large and the switch says to refuse; a filter that the list needs is missing.
         """
         rows = self._matching(entity, query)
         order, descending, direction = self._order(entity, query)
@@ -77,7 +77,7 @@ class Lists:
         """A record as a list shows it: arrays null, whole seconds, comma strings (`nexudus-api.md` 2.7)."""
         record = read(entity, row)
         if row.get("Teams") and entity.path == "coworkers" and record["TeamIds"] is None:
-            record["TeamIds"] = ",".join(map(str, row["Teams"]))
+            record["TeamIds"] = str(row["Teams"]).strip("[]").replace(" ", "")
         for name in entity.lists:
             record[name] = None
         for name in choice(self.core, "list_omit"):
@@ -93,10 +93,22 @@ class Lists:
         tests = [test for name, value in query.items() if (test := self._test(entity, name, value)) is not None]
         if "Archived" in entity.fields and choice(self.core, "list_archived") == "hide":
             tests.append(lambda row: not row.get("Archived"))
+        if entity.path == "coworkerextraservices" and choice(self.core, "expired_credits") == "vanish":
+            tests.append(lambda row: not self.is_gone(entity, row))
+        if entity.path == "coworkerinvoicelines" and choice(self.core, "line_list") == "needs_invoice":
+            needed = "CoworkerInvoiceLine_CoworkerInvoice"
+            if not {needed.casefold(), "id", "uniqueid"} & set(query):
+                raise FailureError(400, {"Message": f"Missing required filter: {needed}"})
         rows = self.tables[entity.path].listed(cutoff)
         if not tests:
             return list(rows)
-        return [row for row in rows if all(test(row) for test in tests)]
+        return [row for row in rows if all(_passes(test, row) for test in tests)]
+
+    def is_gone(self, entity: Entity, row: Record) -> bool:
+        """Whether a record is an expired credit that the service shows no more (switch `expired_credits`)."""
+        if entity.path != "coworkerextraservices" or choice(self.core, "expired_credits") == "stay":
+            return False
+        return is_date(row.get("ExpireDate")) and row["ExpireDate"] <= stamp(self.core.clock.now())
 
     def _size(self, query: Mapping[str, str]) -> int:
         size = _whole(query.get("size"), DEFAULT_SIZE)
@@ -120,10 +132,22 @@ class Lists:
         if choice(self.core, "orderby_case") == "insensitive":
             asked = entity.keys.get(asked.casefold(), "")
         order = asked if asked in entity.fields else entity.order
-        signed = choice(self.core, "dir_meaning") == "1asc_-1desc"
-        ascending, descending = ("1", "-1") if signed else ("0", "1")
-        down = query.get("dir", "").casefold() in {"descending", descending}
-        return order, down, int(descending if down else ascending)
+        ascending, down = self._direction(query.get("dir", "").strip().casefold())
+        return order, down, (-ascending or 1) if down else ascending
+
+    def _direction(self, asked: str) -> tuple[int, bool]:
+        """What stands for ascending (0 or 1), and whether descending is asked for, as `dir_meaning` says.
+
+        Raises:
+            FailureError: a word where only numbers are taken.
+        """
+        meaning = choice(self.core, "dir_meaning")
+        ascending = 0 if meaning == "0asc_1desc" else 1
+        if not meaning.startswith("numbers_only"):
+            return ascending, asked in {"descending", "-1" if ascending else "1"}
+        if meaning == "numbers_only_400" and asked not in {"", "0", "1", "-1"}:
+            raise FailureError(400, {"Message": "The request is invalid."})
+        return ascending, asked == "-1"
 
     # Filters ------------------------------------------------------------------------------------------------------
 
@@ -182,7 +206,7 @@ class Lists:
                 number = int(value)
                 return lambda row: number in (get(row) or ())
             wanted = item.parse(value)
-        except (ValueError, ArithmeticError):
+        except (ValueError, TypeError, ArithmeticError):
             return None
         if item.kind == "date":
             return lambda row: bool(get(row)) and whole_seconds(get(row)) == whole_seconds(wanted)
@@ -197,9 +221,11 @@ class Lists:
                     bound = bound[:17] + "00.0000000Z"
             elif item.kind in {"whole", "ref", "decimal"}:
                 bound = Decimal(value)
+                if not bound.is_finite():
+                    return None
             else:
                 return None
-        except (ValueError, InvalidOperation):
+        except (ValueError, ArithmeticError):
             return None
         return lambda row: (found := get(row)) is not None and compare(found, bound)
 
@@ -218,14 +244,31 @@ def _plain(entity: Entity, key: str) -> Get:
     return lambda row: row.get(key, default)
 
 
-def _sort_key(entity: Entity, key: str) -> Callable[[Record], tuple[bool, Any]]:
+def _sort_key(entity: Entity, key: str) -> Callable[[Record], tuple[int, Any]]:
     get = _plain(entity, key)
 
-    def sort_key(row: Record) -> tuple[bool, Any]:
+    def sort_key(row: Record) -> tuple[int, Any]:
+        """Null first, then numbers, then texts, then whatever else was given."""
         value = get(row)
-        return (value is not None, value.casefold() if isinstance(value, str) else value)
+        match value:
+            case None:
+                return 0, 0
+            case int() | float() | Decimal():
+                return 1, value
+            case str():
+                return 2, value.casefold()
+            case _:
+                return 3, str(value)
 
     return sort_key
+
+
+def _passes(test: Test, row: Record) -> bool:
+    """Whether a row passes a test; one that holds something odd in the place of a date or number does not."""
+    try:
+        return test(row)
+    except TypeError:
+        return False
 
 
 def _whole(text: str | None, default: int) -> int:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Record = dict[str, Any]
 Kind = Literal["text", "flag", "whole", "decimal", "date", "ref", "list"]
@@ -53,6 +54,7 @@ REFERENCES = {
     "Product": "products",
     "ExtraService": "extraservices",
     "CoworkerInvoice": "coworkerinvoices",
+    "PayingMember": "coworkers",
     "User": "users",
     "Tariff": "",
 }
@@ -87,16 +89,35 @@ class Field:
         }
         return parsers[self.kind](value)
 
+    def given(self, value: Any) -> Any:
+        """A value from a world file or the screens, as it will be served: odd ones stay as they are, null stays null.
+
+        Raises:
+            ValueError, TypeError, ArithmeticError: an amount that is no number, which nothing could be charged with.
+        """
+        if value is None or self.kind in {"text", "flag"}:
+            return value
+        expected: dict[str, tuple[type, ...]] = {"whole": (int, str) if self.enum else (int,), "date": (str,)}
+        if not isinstance(value, expected.get(self.kind, object)) or (self.kind == "list" and isinstance(value, str)):
+            return cast("Any", value)
+        try:
+            return self.parse(value)
+        except (ValueError, TypeError, ArithmeticError):
+            if self.kind != "decimal" or isinstance(value, Decimal):
+                return value
+            raise
+
     def _whole(self, value: Any) -> int:
         if isinstance(value, str) and self.enum:
             for number, word in ENUMS[self.enum].items():
                 if word.casefold() == value.casefold():
                     return number
-        number = int(value)
-        if number != Decimal(str(value)):
-            message = f"{value} is not a whole number"
+        exact = Decimal(str(value))
+        most = 2**63 if self.kind == "ref" else 2**31
+        if not exact.is_finite() or not -most <= exact < most or exact != int(exact):
+            message = f"{str(value)[:40]} is not a whole number"
             raise ValueError(message)
-        return number
+        return int(exact)
 
     def _decimal(self, value: Any) -> Decimal:
         number = Decimal(str(value))
@@ -198,28 +219,44 @@ BASE_READ_ONLY = frozenset(re.findall(r"\w+(?=[ \n=])", re.sub(r"\w+:", "", BASE
 def stamp(moment: datetime) -> str:
     """A moment of the server: UTC with seven digits, the last one made up from the microsecond."""
     moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}{moment.microsecond % 10}Z"
+    return f"{_seconds(moment)}.{moment.microsecond:06d}{moment.microsecond % 10}Z"
 
 
 def stamp_of(text: str) -> str:
     """A date from the wire (any ISO-8601 form; without a zone it is UTC) in the form that is kept.
 
     Raises:
-        ValueError: not a date.
+        ValueError: not a date, or one outside of the years 1 to 9999.
     """
     moment = datetime.fromisoformat(text.strip())
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}0Z"
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+    return f"{_seconds(moment)}.{moment.microsecond:06d}0Z"
 
 
-def trimmed(kept: str) -> str:
-    """The form in answers to writes: the fraction without trailing zeros (`nexudus-api.md` 2.6)."""
-    return kept[:-1].rstrip("0").rstrip(".") + "Z"
+def _seconds(moment: datetime) -> str:
+    """Date and time of fixed width, also in the year 1."""
+    return moment.replace(microsecond=0, tzinfo=None).isoformat()
 
 
-def whole_seconds(kept: str) -> str:
-    """The form in reads: no fraction."""
-    return kept[:19] + "Z"
+_KEPT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z")
+
+
+def trimmed(kept: Any) -> Any:
+    """The form in answers to writes: no trailing zeros of the fraction (`nexudus-api.md` 2.6); odd values as given."""
+    return kept[:-1].rstrip("0").rstrip(".") + "Z" if is_date(kept) else kept
+
+
+def whole_seconds(kept: Any) -> Any:
+    """The form in reads: no fraction; odd values as given."""
+    return kept[:19] + "Z" if is_date(kept) else kept
+
+
+def is_date(kept: Any) -> bool:
+    """Whether a kept value is a date, and not something odd that was given in its place."""
+    return isinstance(kept, str) and _KEPT.fullmatch(kept) is not None
 
 
 # Values -----------------------------------------------------------------------------------------------------------
@@ -236,30 +273,49 @@ def _flag(value: Any) -> bool:
         raise ValueError(message) from None
 
 
-_DECIMAL = re.compile('"\ue000([^"]*)"')
-"""A decimal, marked with a private character so that it can lose its quotes: the json module cannot write decimals."""
+_MARK = f"\ue000{secrets.token_hex(8)}:"
+_DECIMAL = re.compile(f'"{_MARK}([^"]*)"')
+"""A decimal, marked so that it can lose its quotes: the json module cannot write decimals. No text has this mark."""
+
+LONGEST = 40
+"""A number with more digits before or behind the point is written with an exponent."""
 
 
 def _marked(value: object) -> str:
     if not isinstance(value, Decimal):
         message = f"{type(value).__name__} has no JSON form"
         raise TypeError(message)
+    exponent = int(value.as_tuple().exponent)
+    if value.adjusted() > LONGEST or exponent < -LONGEST:
+        return f"{_MARK}{value:E}"
     text = f"{value:f}"
-    return f"\ue000{text}" if "." in text else f"\ue000{text}.0"
+    return f"{_MARK}{text}" if "." in text else f"{_MARK}{text}.0"
 
 
 def dump(value: object) -> bytes:
-    """JSON as the service writes it: UTF-8, no white space, decimals with their own number of places (`0.01000`)."""
+    """JSON as the service writes it: UTF-8, no white space, decimals with their own number of places (`0.01000`).
+
+    Half of a surrogate pair, which UTF-8 cannot hold, is written as its escape.
+    """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_marked)
-    if "\ue000" in text:
+    if _MARK in text:
         text = _DECIMAL.sub(r"\1", text)
-    return text.encode("utf-8", "replace")
+    return text.encode("utf-8", "backslashreplace")
 
 
 def load(body: bytes | str) -> Any:
     """JSON with numbers that have a fraction as Decimal.
 
     Raises:
-        ValueError: not JSON.
+        ValueError: not JSON, nested beyond reason, or with an infinity.
     """
-    return json.loads(body, parse_float=Decimal)
+    try:
+        return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+    except RecursionError as error:
+        message = "the JSON is nested too deeply"
+        raise ValueError(message) from error
+
+
+def _no_constant(name: str) -> None:
+    message = f"{name} is no JSON"
+    raise ValueError(message)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ from pipeline.sandbox.nexudus.entities import CREDITS
 from pipeline.sandbox.nexudus.records import ENUMS, Entity, Record, stamp
 from pipeline.sandbox.nexudus.switches import choice
 from pipeline.sandbox.nexudus.tables import Table
+from pipeline.sandbox.nexudus.teams import Teams
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Rules:
         self._check(entity, values, body, {})
         record = self.tables[entity.path].insert(values, self.core.clock.now(), by)
         self._touch(entity, record, by)
-        return record
+        self._settle(entity, record, by, new=True)
+        return self.tables[entity.path].rows[record["Id"]].values
 
     def replace(self, entity: Entity, old: Record, body: Record, by: str) -> Record:
         """Replace a whole record with the body of a PUT: what is left out is cleared or false (`nexudus-api.md` 3.4).
@@ -70,10 +72,41 @@ class Rules:
             self._touch(entity, record, by)
         if entity.path == "coworkerinvoices":
             self._spread_payment(record, by)
-        return record
+        self._settle(entity, record, by, new=False)
+        return self.tables[entity.path].rows[number].values
 
-    def complete(self, entity: Entity, values: Record) -> None:
-        """Give a new record what the service adds: names, PIN, location, remaining uses, copies."""
+    def found(self, entity: Entity, values: Record, created: datetime) -> Record:
+        """Keep a record of a world file, or of the screens, as it is, with defaults for what it leaves out."""
+        self.complete(entity, values, given=True)
+        record = self.tables[entity.path].insert(values, created, values["UpdatedBy"])
+        self._settle(entity, record, str(values["UpdatedBy"]), new=True)
+        return self.tables[entity.path].rows[record["Id"]].values
+
+    def _settle(self, entity: Entity, record: Record, by: str, *, new: bool) -> None:
+        """Let both sides of a team know who is in it."""
+        if entity.path == "teams":
+            self.teams.settle_team(record, by, new=new)
+        elif entity.path == "coworkers" and self.tables["teams"].rows:
+            self.teams.settle_coworker(record, by)
+
+    @property
+    def teams(self) -> Teams:
+        """Who is in which team."""
+        return Teams(self.core, self.tables)
+
+    def teams_of(self, coworker_id: object) -> list[Record]:
+        """The teams of a customer."""
+        return self.teams.of(coworker_id)
+
+    def complete(self, entity: Entity, values: Record, *, given: bool = False) -> None:
+        """Give a new record what the service adds: names, PIN, location, remaining uses, copies.
+
+        Args:
+            entity: what it is.
+            values: what the record says; changed in place.
+            given: it comes from a world file or the screens, where an explicit null stays null.
+        """
+        nulls = [name for name, value in values.items() if value is None] if given else []
         table = self.tables[entity.path]
         number = int(values.get("Id") or max(table.newest_id + 1, entity.first_id))
         values["Id"] = number
@@ -95,6 +128,7 @@ class Rules:
         elif entity.path == "coworkerextraservices" and values.get("RemainingUses") is None:
             values["RemainingUses"] = values.get("TotalUses") or 0
         self.copy(entity, values)
+        values |= dict.fromkeys(nulls)
 
     # Copies -------------------------------------------------------------------------------------------------------
 
@@ -105,6 +139,9 @@ class Rules:
             case "coworkers":
                 values["InvoicingBusinessName"] = business.get("Name")
                 values["ToStringText"] = f"{values.get('FullName')} - {values.get('Email')}"
+                self.teams.copy_to_coworker(values)
+            case "teams":
+                self.teams.copy_to_team(values)
             case "coworkerextraservices":
                 rate = self.related("extraservices", values.get("ExtraServiceId"))
                 values["ExtraServiceName"] = rate.get("Name")
@@ -127,14 +164,15 @@ class Rules:
     def _copy_sale(self, values: Record) -> None:
         coworker = self.related("coworkers", values.get("CoworkerId"))
         product = self.related("products", values.get("ProductId"))
-        listed = product.get("Price", Decimal("0.00000"))
+        listed = product.get("Price", Decimal("0.00000")) or Decimal("0.00000")
         price, quantity = values.get("Price"), values.get("Quantity") or 0
+        quantity = quantity if isinstance(quantity, int) else 0
         unit = listed if price is None else price
         total = unit * quantity
         if price is not None and quantity and choice(self.core, "sale_price_meaning") == "total":
             unit, total = price / quantity, price
         values |= {
-            "CoworkerCoworkerType": ENUMS["eCoworkerType"][coworker.get("CoworkerType", 1)],
+            "CoworkerCoworkerType": ENUMS["eCoworkerType"].get(coworker.get("CoworkerType", 1) or 1, "Individual"),
             "CoworkerFullName": coworker.get("FullName"),
             "CoworkerCompanyName": coworker.get("CompanyName"),
             "CoworkerBillingName": coworker.get("BillingName") or coworker.get("FullName"),
@@ -161,7 +199,7 @@ class Rules:
         """Renew the customer's `UpdatedOn` when a credit changed, if the switch says that the service does."""
         if entity.path == "coworkerextraservices" and choice(self.core, "credit_touches_coworker") == "yes":
             table = self.tables["coworkers"]
-            coworker = table.get(credit["CoworkerId"])
+            coworker = table.get(credit.get("CoworkerId"))
             if coworker is not None:
                 table.replace(coworker["Id"], coworker, self.core.clock.now(), by)
 
@@ -232,7 +270,7 @@ class Rules:
 
     def _check_race(self, body: Record, old: Record) -> None:
         read = body.get("UpdatedOn")
-        if read is not None and str(read)[:19] != old["UpdatedOn"][:19]:
+        if read is not None and str(read)[:19] != str(old.get("UpdatedOn"))[:19]:
             raise FailureError(409, {"Message": "The record was changed by somebody else."})
 
     def _credit_errors(self, values: Record) -> Iterable[Record]:
@@ -263,10 +301,13 @@ class Rules:
 
     def _credit_uses(self, old: Record, body: Record) -> Record:
         """`TotalUses` and `RemainingUses` after a PUT, as the two switches say (`nexudus-api.md` 5.4)."""
-        result: Record = {"BusinessId": old["BusinessId"]}
+        result: Record = {"BusinessId": old.get("BusinessId", 0)}
         for name, switch in (("TotalUses", "credit_put_total"), ("RemainingUses", "credit_put_remaining")):
             result[name] = old.get(name, 0)
-            sent = CREDITS.fields[name].parse(body.get(name, result[name]))
+            try:
+                sent = CREDITS.fields[name].parse(body.get(name, result[name]))
+            except (ValueError, TypeError, ArithmeticError):
+                raise InvalidError(error(name, "is not valid", str(body.get(name)))) from None
             rule = choice(self.core, switch)
             if sent != result[name] and rule == "reject_400":
                 raise InvalidError(error(name, "can not be changed", sent))
@@ -280,16 +321,19 @@ class Rules:
         result: Record = {}
         for name in entity.lists:
             item = entity.fields[name]
-            changes: list[list[int]] = [
-                item.parse(body.get(f"{change}{name}")) or [] for change in ("Added", "Removed")
-            ]
+            try:
+                changes: list[list[int]] = [
+                    item.parse(body.get(f"{change}{name}")) or [] for change in ("Added", "Removed")
+                ]
+            except (ValueError, TypeError, ArithmeticError):
+                raise InvalidError(error(name, "is not valid")) from None
             if name.startswith(("Added", "Removed")):
                 result[name] = None
             elif body.get(name) is not None or not any(changes):
                 result[name] = item.parse(body.get(name))
             else:
                 added, removed = changes
-                members: list[int] = [member for member in old.get(name, ()) if member not in removed]
+                members: list[int] = [member for member in old.get(name) or () if member not in removed]
                 result[name] = members + [member for member in added if member not in members]
         return result
 

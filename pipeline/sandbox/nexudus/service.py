@@ -107,16 +107,23 @@ class Nexudus:
         if (refused := self._throttled()) is not None:
             return refused
         try:
-            if not self.signin.allows(headers):
-                raise DeniedError
-            names = {name.casefold(): value for name, value in parse_qsl(query, keep_blank_values=True)}
-            if parts == ["utils", "enums"]:
-                return json_answer(200, _enum(names.get("name", "")))
-            entity = self._entity(parts)
-            call = Call(method, entity, parts[2] if len(parts) == 3 else "", names, _content(body))
-            return json_answer(200, self._perform(self._allowed(call)))
+            return json_answer(200, self._result(method, parts, query, headers, body))
         except FailureError as failure:
             return json_answer(failure.status, failure.body)
+        except Exception:  # noqa: BLE001 - the service has this answer to whatever it did not expect
+            return json_answer(500, {"Message": "An error has occurred."})
+
+    def _result(self, method: str, parts: list[str], query: str, headers: Mapping[str, str], body: bytes) -> object:
+        if not self.signin.allows(headers):
+            raise DeniedError
+        names = {name.casefold(): value for name, value in parse_qsl(query, keep_blank_values=True)}
+        if parts == ["utils", "enums"]:
+            return _enum(names.get("name", ""))
+        if method == "POST" and len(parts) == 5 and (parts[1], parts[3]) == ("coworkerinvoices", "create"):
+            return self._raise_invoice(parts)
+        entity = self._entity(parts)
+        call = Call(method, entity, parts[2] if len(parts) == 3 else "", names, _content(body))
+        return self._perform(self._allowed(call))
 
     def _entity(self, parts: list[str]) -> Entity:
         entity = PATHS.get(parts[1]) if len(parts) in (2, 3) else None
@@ -147,7 +154,8 @@ class Nexudus:
             case "GET", "commands":
                 result = [{"Key": key, "Name": key} for key in self.commands.keys(call.entity)]
             case "POST", "runcommand":
-                result = self._written(self.commands.run(call.entity, call.body, self.signin.email), None)
+                message, made = self.commands.run(call.entity, call.body, self.signin.email)
+                result = self._written(message, None) | {"Value": [read(call.entity, row) for row in made] or None}
             case "GET", "":
                 result = self._list(call)
             case "POST", "":
@@ -167,8 +175,9 @@ class Nexudus:
         if not (wanted.startswith("[") and wanted.endswith("]")):
             return self.lists.page(call.entity, call.query)
         table = self.tables[call.entity.path]
-        numbers = [int(number) for number in wanted[1:-1].split(",") if number.strip().isdecimal()]
-        found = [read(call.entity, record) for number in numbers if (record := table.get(number)) is not None]
+        numbers = [int(number) for number in wanted[1:-1].split(",") if _is_id(number)]
+        records = [record for number in numbers if (record := table.get(number)) is not None]
+        found = [read(call.entity, record) for record in records if not self.lists.is_gone(call.entity, record)]
         if choice(self.core, "batch_shape") == "array":
             return found
         empty = self.lists.page(call.entity, {"id": "0", "size": str(max(len(found), 1))})
@@ -202,16 +211,26 @@ class Nexudus:
         return envelope(message, value) | {"UpdatedOn": moment, "UpdatedBy": self.signin.email}
 
     def _record(self, entity: Entity, number: str) -> Record:
-        record = self.tables[entity.path].get(int(number)) if number.strip().isdecimal() else None
-        if record is None:
+        record = self.tables[entity.path].get(int(number)) if _is_id(number) else None
+        if record is None or self.lists.is_gone(entity, record):
             raise AbsentError
         return record
+
+    def _raise_invoice(self, parts: list[str]) -> Record:
+        """What the screens call for one customer: `POST billing/coworkerinvoices/{business}/create/{coworker}`."""
+        invoices = self._entity(parts[:2])
+        self._allowed(Call("PUT", invoices, "", {}, {}))
+        self._record(PATHS["businesses"], parts[2])
+        made = self.commands.invoices.bill(self._record(PATHS["coworkers"], parts[4]), self.signin.email)
+        message = f"{len(made)} invoice(s) were raised."
+        return self._written(message, None) | {"Value": [read(invoices, invoice) for invoice in made]}
 
     def _created_today(self) -> int:
         day = stamp(self.core.clock.now())[:10]
         by = self.signin.email
         rows = self.tables["coworkers"].rows.values()
-        return sum(row.values["CreatedOn"][:10] == day and row.values["UpdatedBy"] == by for row in rows)
+        made = ((str(row.values.get("CreatedOn"))[:10], row.values.get("UpdatedBy")) for row in rows)
+        return sum(one == (day, by) for one in made)
 
     def _throttled(self) -> Answer | None:
         """The answer to a call over the limit of the window (`nexudus-api.md` 7)."""
@@ -232,12 +251,18 @@ class Nexudus:
         """Put records in place of all records of the entities that `world` names; the others stay.
 
         Raises:
-            ValueError: a record holds a value that its entity could not.
+            ValueError: a record holds a value that its entity could not; nothing is changed.
         """
-        for entity in ENTITIES:
-            if entity.path in world:
-                self.tables[entity.path].rows.clear()
-                self._fill(entity, world[entity.path])
+        before = {path: dict(table.rows) for path, table in self.tables.items() if path in world}
+        try:
+            for entity in ENTITIES:
+                if entity.path in world:
+                    self.tables[entity.path].rows.clear()
+                    self._fill(entity, world[entity.path])
+        except Exception:
+            for path, rows in before.items():
+                self.tables[path].rows = rows
+            raise
 
     def _fill(self, entity: Entity, given: list[Record]) -> None:
         start = self.core.clock.now().replace(microsecond=0) - timedelta(days=400)
@@ -248,6 +273,8 @@ class Nexudus:
 
     def edit(self, request: Record) -> Record:
         """Create, change or delete a record as a person in the back office would: not counted, not validated.
+
+        Values of the wrong kind are served as they are given, and null stays null; only amounts have to be numbers.
 
         Args:
             request: `{entity, id?, set}`, `{entity, id, delete: true}`, or `{entity: "coworkerextraservices",
@@ -272,14 +299,13 @@ class Nexudus:
         if request.get("delete"):
             table.delete(record["Id"], now)
             return entity.full(record) | {"Deleted": True}
-        values = record | _parsed(entity, request.get("set") or {})
+        values = record | _parsed(entity, request.get("set") or {}) | {"Id": record["Id"]}
         return entity.full(self.rules.write(entity, record["Id"], values, "admin@example.com"))
 
     def _found(self, entity: Entity, record: Record, created: datetime) -> Record:
         """Keep a record of the world, or of the screens, as it is, with defaults for what it leaves out."""
         values = {"CreatedOn": stamp(created), "UpdatedBy": "admin@example.com"} | _parsed(entity, record)
-        self.rules.complete(entity, values)
-        return self.tables[entity.path].insert(values, created, values["UpdatedBy"])
+        return self.rules.found(entity, values, created)
 
     def state(self, path: str) -> Iterator[Record]:
         """Every record of an entity, deleted ones kept and marked."""
@@ -295,7 +321,7 @@ def _parsed_items(entity: Entity, record: Mapping[str, Any]) -> Iterator[tuple[s
     for name, value in record.items():
         item = entity.fields.get(name)
         try:
-            yield name, value if item is None else item.parse(value)
+            yield name, _id(value) if name == "Id" else value if item is None else item.given(value)
         except (ValueError, TypeError, ArithmeticError) as error:
             message = f"{entity.path}: {name} can not be {value!r}: {error}"
             raise ValueError(message) from None
@@ -308,6 +334,17 @@ def _fresh(entity: Entity, record: Record) -> Record:
         if full[name]:
             full[name] = trimmed(full[name])
     return full
+
+
+def _id(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        message = "an id is a positive whole number of 63 bits"
+        raise ValueError(message)
+    return value
+
+
+def _is_id(number: str) -> bool:
+    return number.strip().isdecimal() and len(number) < 20
 
 
 def _enum(name: str) -> list[Record]:

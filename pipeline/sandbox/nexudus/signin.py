@@ -6,7 +6,6 @@ What belongs here: who may call. What does not: what a call does.
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,7 +57,7 @@ class SignIn:
             case "basic":
                 try:
                     email, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-                except (binascii.Error, UnicodeDecodeError):
+                except ValueError:
                     return False
                 return self._is_known(email, password)
             case _:

@@ -25,11 +25,20 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "purchase_order_max": (None, 255),
     "text_over": ("truncate", "reject_400"),
     "system_id_write": ("ignore", "accept"),
+    # what the bill run command does: the newest seen of it is nothing at all
+    "bill_run": ("invoice", "nothing"),
+    # what becomes of the sales of an invoice that staff voids or deletes
+    "dropped_invoice_sales": ("keep", "release"),
+    # whether a credit that has expired is still listed
+    "expired_credits": ("stay", "vanish"),
+    # whether a change of a team renews the UpdatedOn of its members
+    "team_touches_coworker": ("no", "yes"),
     # 10.2 lists
     "list_omit": ((), ["PaperCutUserId"]),
     "list_lag_seconds": (0, 5.0),
     "filters_ignored": ((), ["CoworkerProduct_PurchaseOrder"]),
-    "dir_meaning": ("0asc_1desc", "1asc_-1desc"),
+    # numbers_only: words are ignored (..._400: refused), 1 ascends and -1 descends
+    "dir_meaning": ("0asc_1desc", "1asc_-1desc", "numbers_only", "numbers_only_400"),
     "list_archived": ("include", "hide"),
     "oversize_page": ("clamp", "reset_25", "reject_400", "honour"),
     "empty_total_pages": (0, 1),
@@ -39,6 +48,8 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "batch_shape": ("array", "envelope"),
     "orderby_case": ("insensitive", "sensitive"),
     "line_bool_type": ("bool", "string"),
+    # the list of invoice lines of all invoices is refused on the live service
+    "line_list": ("needs_invoice", "all"),
     # 10.3 writes, errors, sign-in
     "put_value": ("id_only", "record"),
     "post_value": ("record", "id_only"),
@@ -66,17 +77,3 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
 def choice(core: Core, name: str) -> Any:
     """The value of a switch, or its default."""
     return core.switch(name, SWITCHES[name][0])
-
-
-def checked(name: str, value: object) -> object:
-    """A value for a switch of this service, if it is one that the switch can take.
-
-    Raises:
-        ValueError: the switch takes words and this is none of them.
-    """
-    allowed = SWITCHES.get(name, ())
-    words = [word for word in allowed if isinstance(word, str)]
-    if len(words) > 1 and value not in words:
-        message = f"switch {name!r} can be {', '.join(words)}, not {value!r}"
-        raise ValueError(message)
-    return value

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from pipeline.sandbox.nexudus.records import Entity, Record, stamp
 
@@ -53,9 +54,9 @@ class Table:
         self.rows[number] = Row(self.entity.sparse(record), now)
         return self.rows[number].values
 
-    def get(self, number: int) -> Record | None:
-        """The current values of a record that is not deleted."""
-        row = self.rows.get(number)
+    def get(self, number: Any) -> Record | None:
+        """The current values of a record that is not deleted; None for what is no id."""
+        row = self.rows.get(number) if isinstance(number, int) else None
         return None if row is None or row.deleted else row.values
 
     def replace(self, number: int, values: Record, now: datetime, by: str) -> Record:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from pipeline.sandbox.columns import stored
 from pipeline.sandbox.database import Row
 from pipeline.sandbox.papercut.records import Records, User
+from pipeline.sandbox.papercut.undo import Unit
 from pipeline.sandbox.papercut.values import RefusedError, flag, money
 from pipeline.sandbox.print_files import PrintFiles
 
@@ -54,7 +57,10 @@ _PROCESS_JOB = {
 
 @dataclass(slots=True)
 class Job:
-    """One row of the usage log, as far as later changes need it. `charged` is what the account has paid for it."""
+    """One row of the usage log, as far as later changes need it.
+
+    `charged` is what the account has paid for it, `given_back` what a refund gave back without lowering the cost.
+    """
 
     job_id: int
     user: User
@@ -66,12 +72,13 @@ class Job:
     at: datetime
     refunded: bool = False
     charged: Decimal = Decimal(0)
+    given_back: Decimal = Decimal(0)
 
     @property
     def due(self) -> Decimal:
         """What the account owes: nothing for a job that was refused, refunded, or never left the release queue."""
         pays = self.allowed and not self.refunded and (self.printed or self.job_type != "PRINT")
-        return self.cost if pays else Decimal(0)
+        return self.cost - self.given_back if pays else Decimal(0)
 
     def state(self) -> dict[str, Any]:
         """The job as `GET /state` shows it."""
@@ -92,8 +99,9 @@ class Jobs:
     def __init__(self, records: Records, files: PrintFiles) -> None:
         self.records = records
         self.files = files
+        self.unit = Unit(records.undo, records.database, files)
         self.all: dict[int, Job] = {}
-        self._last = 0
+        self.last = 0
 
     def print(self, request: Request) -> dict[str, Any]:
         r"""Print, or change an existing job when `job_id` names one.
@@ -110,21 +118,23 @@ class Jobs:
 
         Raises:
             RefusedError: an unknown user (unless `create_user`), shared account, or a number that is none.
+            ValueError: a value that its column cannot hold, or one of the wrong kind.
         """
         if request.get("job_id") in self.all:
-            return self._change(self.all[request["job_id"]], request)
+            return self._change(self.kept(request["job_id"]), request)
         delay = self.records.core.switch("offline_rows", 0)
         if request.get("offline") and delay and delay != "off":
-            balance = self._user(request).account["balance"]
             request = {"at": self.records.core.clock.now().isoformat(), **request}
+            job, _, _ = self._made(request)
+            balance = job.user.account["balance"]
             self.records.core.postpone(float(delay), lambda: self._submit(request))
             return {"job_id": None, "allowed": True, "balance": float(balance)}
-        return self._answer(self._add(request))
+        return self.answer(self._add(request))
 
     async def _submit(self, request: Request) -> None:
-        """Log a job whose site server is connected again."""
-        self._add(request)
-        self.records.database.flush()
+        """Log a job whose site server is connected again; one that is refused by then is lost."""
+        with suppress(RefusedError, ValueError), self.unit:
+            self._add(request)
 
     def load(self, requests: list[Request]) -> None:
         """Log the jobs of the world file as history: none is refused, and the balances given there hold afterwards."""
@@ -136,34 +146,6 @@ class Jobs:
             row["balance"] += charged[row["account_id"]]
         for row, _ in self.records.transactions:
             row["balance"] += charged[row["account_id"]]
-
-    def refund(self, job_id: int, amount: Decimal | None = None) -> dict[str, Any]:
-        """Give a job's cost back, all of it or `amount`; which columns show a part is the switch `partial_refund`.
-
-        Raises:
-            RefusedError: no such job, nothing left to refund, or an amount above the cost.
-        """
-        job = self.all.get(job_id)
-        if not job:
-            raise RefusedError("unknown_job", str(job_id))
-        amount = job.charged if amount is None else amount
-        if not 0 < amount <= job.charged:
-            raise RefusedError("bad_refund", str(job_id))
-        part = amount < job.charged
-        style = self.records.core.switch("partial_refund", "lower_cost")
-        names: dict[str, str] = self.records.core.switch("job_values", {})
-        if part and style != "set_flag":
-            job.cost -= amount
-        job.refunded = not part or style != "lower_cost"
-        status = "PARTIALLY_REFUNDED" if part else "REFUNDED"
-        self._pay(job, amount, "REFUND", f"Refund of job {job_id}")
-        changes: Row = {
-            "usage_cost": job.cost,
-            "refunded": flag(job.refunded),
-            "refund_status": names.get(status, status),
-        }
-        self._write(job, changes)
-        return self._answer(job) | {"refunded": job.refunded, "cost": float(job.cost)}
 
     def process(self, details: str) -> None:
         """Log and charge the job in a `processJob` string (3.7); filters, limits and the release queue are bypassed.
@@ -191,7 +173,12 @@ class Jobs:
             request["at"] = moment.isoformat()
         self._add(request, history=True)
 
-    def _add(self, request: Request, *, history: bool = False) -> Job:
+    def _made(self, request: Request, *, history: bool = False) -> tuple[Job, Row, Row]:
+        """A job, its row and its printer's row, not kept yet.
+
+        Raises:
+            RefusedError, ValueError: as for `print`.
+        """
         user = self._user(request)
         printer = self._printer(str(request.get("printer") or "printer"))
         shared = request.get("shared_account")
@@ -203,7 +190,7 @@ class Jobs:
         cost = money(request["cost"]) if "cost" in request else money(printer["default_cost"]) * pages
         refusal = self._refusal(user, account, printer, cost) if not history else ""
         job = Job(
-            job_id=int(request.get("job_id") or self._last + 1),
+            job_id=int(request.get("job_id") or self.last + 1),
             user=user,
             account=account,
             cost=cost,
@@ -213,15 +200,24 @@ class Jobs:
             at=self._moment(request.get("at")),
             refunded=bool(request.get("refunded")),
         )
-        self.all[job.job_id] = job
-        self._last = max(self._last, job.job_id)
         row = self._row(job, request, printer, (pages, color, copies))
         row["denied_reason"] = self._reason(job, request, refusal)
+        stored(TABLE, row)
+        return job, row, printer
+
+    def _add(self, request: Request, *, history: bool = False) -> Job:
+        job, row, printer = self._made(request, history=history)
+        user, account, last = job.user, job.account, self.last
+        self.records.undo.add(lambda: (self.all.pop(job.job_id), setattr(self, "last", last)))
+        self.all[job.job_id] = job
+        self.last = max(self.last, job.job_id)
         self.records.database.insert(TABLE, row)
-        self._pay(job, -job.due, "PRINT", "")
+        self.pay(job, -job.due, "PRINT", "")
+        if self.records.core.switch("anonymize_jobs", "off") == "on" and not history:
+            self.anonymize(job, "")
         if job.allowed and job.printed:
             self._add_totals(user, printer, row)
-            self.files.write(job.at.astimezone(self.records.zone), user.name, account["account_name"], printer, row)
+            self.files.note(job.at.astimezone(self.records.zone), job.user.name, account["account_name"], printer, row)
         return job
 
     def _row(self, job: Job, request: Request, printer: Row, sizes: tuple[int, int, int]) -> Row:
@@ -274,6 +270,8 @@ class Jobs:
     def _change(self, job: Job, request: Request) -> dict[str, Any]:
         """Change the fields given; the account pays or gets back the difference, the original cost stays (6.2)."""
         changes: Row = {column: request[name] for name, column in _COLUMNS.items() if name in request}
+        if "document" in request:
+            changes["document_name"] = str(request["document"])[:255]
         changes |= {column: flag(request[name]) for name, column in _FLAGS.items() if name in request}
         if "cost" in request:
             job.cost = changes["usage_cost"] = money(request["cost"])
@@ -281,25 +279,65 @@ class Jobs:
             if name in request:
                 setattr(job, name, request[name])
         if changes:
-            self._write(job, changes)
-        self._pay(
+            self.write(job, changes)
+        self.pay(
             job, job.charged - job.due, "REFUND" if job.charged > job.due else "PRINT", f"Job {job.job_id} changed"
         )
-        return self._answer(job)
+        return self.answer(job)
 
-    def _pay(self, job: Job, amount: Decimal, kind: str, comment: str) -> None:
+    def pay(self, job: Job, amount: Decimal, kind: str, comment: str) -> None:
+        """Charge a job (below zero), or give something back, and write the ledger row that says so."""
         if amount:
             job.charged -= amount
             at = job.at if kind == "PRINT" else None
-            self.records.post(job.account, amount, comment, kind, by="[system]", job_id=job.job_id, at=at)
+            number = None if self.records.core.switch("anonymize_jobs", "off") == "on" else job.job_id
+            self.records.post(job.account, amount, comment, kind, by="[system]", job_id=number, at=at)
 
-    def _write(self, job: Job, changes: Row) -> None:
+    def anonymize(self, job: Job, document: str, name: str = "anonymous") -> None:
+        """Give a job to a user of that name, as *Anonymize jobs* does; the ledger still has who paid, not for what.
+
+        Args:
+            job: the job.
+            document: what its document is called from now on; empty: as before.
+            name: the user, created if need be, whose log then shows the job.
+        """
+        self.kept(job.job_id)
+        known = self.records.users.get(name) or self.records.add_user(name, {"internal": True})
+        job.user = known
+        account = known.account["account_id"]
+        changes: Row = {
+            "used_by_user_id": known.row["user_id"],
+            "charged_to_account_id": account,
+            "assoc_with_account_id": account,
+        }
+        if document:
+            changes |= {"document_name": document[:255], "document_size_kb": 0, "client_machine": document[:255]}
+            changes |= {"job_comment": ""}
+        self.write(job, changes)
+
+    def write(self, job: Job, changes: Row) -> None:
+        """Note new values of some columns of a job's row."""
         self.records.database.update(
             TABLE, "printer_usage_log_id", {"printer_usage_log_id": job.job_id, **changes}, *changes
         )
 
-    def _answer(self, job: Job) -> dict[str, Any]:
+    def answer(self, job: Job) -> dict[str, Any]:
+        """What a print request is answered with."""
         return {"job_id": job.job_id, "allowed": job.allowed, "balance": float(job.user.account["balance"])}
+
+    def kept(self, job_id: int) -> Job:
+        """The job, remembered with its account as it is now in case the request fails.
+
+        Raises:
+            RefusedError: no such job.
+        """
+        job = self.all.get(job_id)
+        if not job:
+            raise RefusedError("unknown_job", str(job_id))
+        before = replace(job)
+        self.records.undo.keep(job.account)
+        self.records.undo.add(lambda: [setattr(job, name, getattr(before, name)) for name in job.__slots__])
+        return job
 
     def _user(self, request: Request) -> User:
         name = str(request.get("username", ""))
@@ -312,6 +350,7 @@ class Jobs:
         server, _, short = name.rpartition("\\")
         for row in self.records.printers.values():
             if row["printer_name"].lower() == short.lower() and server.lower() in {"", row["server_name"].lower()}:
+                self.records.undo.keep(row)
                 return row
         return self.records.add_printer(server or "server", short)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.sandbox import wire
-from pipeline.sandbox.papercut.records import Records, User
+from pipeline.sandbox.papercut.records import HISTORY, Records, User
 from pipeline.sandbox.papercut.server import Server
 from pipeline.sandbox.papercut.values import RefusedError, flag, money
 
@@ -119,8 +119,25 @@ def _set_text(server: Server, user: User, column: str, value: str) -> None:
             return
         value = value.strip()
         check_card(server, value, user)
+    _keep_text(server, user, column, value)
+
+
+def is_text(prop: str) -> bool:
+    """Whether a property is a text that no rule but that of card numbers restricts."""
+    return prop in _TEXTS
+
+
+def set_text(server: Server, user: User, prop: str, value: str) -> None:
+    """Set a text property to exactly this, as somebody in the screens, or an import, may."""
+    _keep_text(server, user, _TEXTS[prop], value)
+
+
+def _keep_text(server: Server, user: User, column: str, value: str) -> None:
+    before = str(user.row[column] or "")
     user.row[column] = value
     server.records.changed("tbl_user", user.row, column)
+    if column in HISTORY:
+        server.records.note_field(user, column, before)
 
 
 def _set_special(server: Server, user: User, prop: str, value: str) -> None:
@@ -167,8 +184,9 @@ def check_password(server: Server, password: str) -> None:
     least = server.switch("password_min", 0)
     if least == "config":
         least = server.config.get("internal-users.self-registration.min-password-length") or 0
-    if not password or len(password) < int(least):
-        raise RefusedError("short_password", str(max(int(least), 1)))
+    least = int(least) if str(least).isdecimal() else 0
+    if not password or len(password) < least:
+        raise RefusedError("short_password", str(max(least, 1)))
 
 
 def check_pin(server: Server, pin: str) -> None:

@@ -11,41 +11,18 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from pipeline.sandbox import wire
+from pipeline.sandbox.columns import OutOfRangeError
 from pipeline.sandbox.core import Core
 from pipeline.sandbox.papercut.jobs import Jobs
 from pipeline.sandbox.papercut.records import Records
 from pipeline.sandbox.papercut.values import RefusedError
+from pipeline.sandbox.switches import FAULT_TEXTS
 
 ADDRESSES_KEY = "auth.webservices.allowed-addresses"
 AUTH_KEY = "auth.webservices.auth-token"
 
 ADDRESS_FAULT = "Access denied. Your IP address is not allowed to access the Web Services API."
 """A real text; whether a class name stands before it is unknown."""
-
-INVENTED_TEXTS = {
-    "bad_token": "Invalid authentication token supplied.",
-    "unknown_user": "User '{name}' does not exist.",
-    "unknown_property": "Unknown property: {name}",
-    "user_exists": "A user with the name '{name}' already exists.",
-    "unknown_printer": "Printer '{name}' does not exist.",
-    "unknown_group": "Group '{name}' does not exist.",
-    "group_exists": "Group '{name}' already exists.",
-    "unknown_account": "Account '{name}' does not exist.",
-    "account_exists": "Account '{name}' already exists.",
-    "internal_disabled": "Internal users are not enabled.",
-    "bad_name": "Invalid user name '{name}'.",
-    "short_password": "The password must have at least {name} characters.",
-    "bad_pin": "Invalid PIN.",
-    "duplicate_card": "Card number is already in use.",
-    "licence_limit": "The number of licensed users ({name}) has been exceeded.",
-    "read_only": "Property cannot be set: {name}",
-    "bad_number": "Not a number: {name}",
-    "bad_job": "Invalid job details: {name}",
-    "bad_list": "Invalid list argument.",
-    "unknown_job": "Job {name} does not exist.",
-    "bad_refund": "Job {name} has no such amount to refund.",
-}
-"""Every text here is ours: the real ones are unknown. The switch `fault_text_<kind>` replaces one."""
 
 _HANDLER = "biz.papercut.pcng.webservices.xmlrpc.ApiRPCHandler$$EnhancerBySpringCGLIB$$57c74f91"
 _CODES: dict[type, str] = {bool: "B", int: "I", float: "D", str: "S", list: "V", dict: "H"}
@@ -103,20 +80,24 @@ class Server:
         """Run one call and give the response body; every refusal is a fault, never an exception."""
         code = int(self.switch("fault_code", 0))
         try:
-            return wire.response(self._run(call, address))
+            with self.jobs.unit:
+                return wire.response(self._run(call, address))
         except NoSuchMethodError:
             name = call.method.rpartition(".")[2]
             types = wire.java_types(call.arguments)
             return wire.fault(f"java.lang.NoSuchMethodException: {_HANDLER}.{name}({types})", code)
         except AddressError:
             return wire.fault(ADDRESS_FAULT, code)
-        except RefusedError as refused:
-            text = str(self.switch(f"fault_text_{refused.kind}", INVENTED_TEXTS[refused.kind]))
+        except (RefusedError, OutOfRangeError) as error:
+            refused = error if isinstance(error, RefusedError) else RefusedError("bad_value", str(error))
+            text = str(self.switch(f"fault_text_{refused.kind}", FAULT_TEXTS[refused.kind]))
             prefix = str(self.switch("fault_prefix", "java.lang.Exception: <class>: "))
             prefix = "" if prefix == "none" else prefix.replace("<class>", "biz.papercut.pcng.service.ServiceException")
             return wire.fault(prefix + text.replace("{name}", refused.name), code)
         except HandlerError as error:
             return wire.fault(f"java.lang.Exception: {error}", code)
+        except Exception as error:  # noqa: BLE001 - the library answers whatever a method throws, and so does this
+            return wire.fault(f"java.lang.Exception: java.lang.{type(error).__name__}: {error}", code)
 
     def _run(self, call: wire.Call, address: str) -> Any:
         handler, _, name = call.method.rpartition(".")
@@ -168,7 +149,7 @@ def tokens(setting: str) -> list[str]:
     """The tokens in the setting: a plain string, a JSON array of strings, or a JSON object of name to token."""
     try:
         value = json.loads(setting)
-    except ValueError:
+    except (ValueError, RecursionError):
         return [setting]
     match value:
         case list():

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.sandbox import wire
 from pipeline.sandbox.database import Row
 from pipeline.sandbox.papercut.properties import shown, truth
-from pipeline.sandbox.papercut.records import TEMPLATE_PRINTER
+from pipeline.sandbox.papercut.rows import TEMPLATE_PRINTER
 from pipeline.sandbox.papercut.server import Server, method, page, pairs, strings
 from pipeline.sandbox.papercut.values import RefusedError, flag, money
 
@@ -297,9 +297,11 @@ def rename_printer(server: Server, host: str, printer: str, new_host: str, new_p
 @method("deletePrinter", "SS")
 def delete_printer(server: Server, host: str, printer: str) -> None:
     """A soft delete; `[All Printers]` is every printer of the server."""
+    server.records.undo.keep(server.records.printers)
     for row in list(server.records.printers.values()):
         named = row["printer_name"].lower() == printer.lower() or printer == "[All Printers]"
         if row["server_name"].lower() == host.lower() and named and row["printer_name"] != TEMPLATE_PRINTER:
+            server.records.undo.keep(row)
             row.update(deleted="Y", deleted_date=server.records.local(server.core.clock.now()))
             server.records.changed("tbl_printer", row, "deleted", "deleted_date")
             del server.records.printers[f"{host}\\{row['printer_name']}".lower()]
@@ -344,6 +346,7 @@ def get_config(server: Server, key: str) -> str:
 @method("setConfigValue", "SS")
 def set_config(server: Server, key: str, value: str) -> None:
     """A configuration key, in force at once."""
+    server.records.undo.keep(server.config)
     server.config[key] = value
 
 
@@ -371,6 +374,7 @@ def online_backup(server: Server) -> None:
 @method("changeInternalAdminPassword", "S")
 def change_admin_password(server: Server, password: str) -> bool:
     """The password of the built-in administrator."""
+    server.records.undo.keep(server.config)
     server.config["admin-password"] = password
     return True
 
@@ -379,6 +383,7 @@ def change_admin_password(server: Server, password: str) -> bool:
 @method("addAdminAccessGroup", "S")
 def add_admin(server: Server, name: str) -> None:
     """One more administrator."""
+    server.records.undo.keep(server.admins)
     server.admins.add(name)
 
 
@@ -386,4 +391,5 @@ def add_admin(server: Server, name: str) -> None:
 @method("removeAdminAccessGroup", "S")
 def remove_admin(server: Server, name: str) -> None:
     """One administrator less."""
+    server.records.undo.keep(server.admins)
     server.admins.discard(name)

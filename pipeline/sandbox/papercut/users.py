@@ -129,7 +129,7 @@ def list_users(server: Server, offset: int, limit: int) -> list[str]:
 
 
 @method("listUserAccounts", "SS")
-def list_users_by_text(server: Server, offset: str, limit: str) -> list[str]:  # noqa: ARG001 - the wrong types
+def list_users_by_text(server: Server, *_: str) -> list[str]:
     """Numbers sent as strings: a fault, or an empty list as one connector reports (switch `string_int`)."""
     if server.switch("string_int", "fault") == "fault":
         raise NoSuchMethodError
@@ -173,7 +173,7 @@ def set_properties(server: Server, name: str, values: list[list[str]]) -> None:
 def disable_printing(server: Server, name: str, minutes: int) -> None:
     """No printing for some minutes; -1: until enabled again."""
     user = server.records.user(name)
-    until = server.core.clock.now() + timedelta(minutes=minutes)
+    until = server.core.clock.now() + timedelta(minutes=max(minutes, 0))
     user.row["disabled_printing"] = "Y"
     user.row["disabled_printing_until"] = None if minutes < 0 else server.records.local(until)
     server.records.changed("tbl_user", user.row, "disabled_printing", "disabled_printing_until")
@@ -215,7 +215,13 @@ def leave_as_is(server: Server, name: str, *_: bool) -> None:
 
 @method("getUserAccountBalance", "S", "SS")
 def get_balance(server: Server, name: str, *account: str) -> Decimal:
-    """The balance, as a double."""
+    """The balance, as a double; without an account's name that of all personal accounts together."""
+    if not any(account):
+        user = server.records.user(name)
+        total: Decimal = user.account["balance"]
+        for other in user.others.values():
+            total += other["balance"]
+        return total
     return _account(server, name, *account)["balance"]
 
 
@@ -282,13 +288,16 @@ def set_group_balance(server: Server, group: str, balance: float, comment: str, 
 
 
 @method("useCard", "SS")
-def use_card(server: Server, name: str, number: str) -> str:  # noqa: ARG001 - no top-up cards exist
+def use_card(server: Server, name: str, *_: str) -> str:
     """A top-up card; the sandbox has none."""
     return "INVALID_CARD_NUMBER" if user_exists(server, name) else "UNKNOWN_USER"
 
 
 def _account(server: Server, name: str, account: str = "") -> Row:
-    """The user's account; a blank name is the built-in one, and there is no other."""
-    if account:
+    """The user's account of this type (`USER-001`); a blank name is the first one, which is the built-in one."""
+    user = server.records.user(name)
+    if not account or account.upper() == user.account["account_type"]:
+        return user.account
+    if account.lower() not in user.others:
         raise RefusedError("unknown_account", account)
-    return server.records.user(name).account
+    return user.others[account.lower()]

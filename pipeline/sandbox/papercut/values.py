@@ -6,6 +6,7 @@ the rows (`records.py`).
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal, InvalidOperation
 
 
@@ -27,12 +28,12 @@ def money(text: object) -> Decimal:
     """An exact amount from what a caller sent: a number or its text.
 
     Raises:
-        RefusedError: not a number.
+        RefusedError: not a number, or one that no Java double holds.
     """
     try:
         amount = Decimal(str(text))
     except InvalidOperation as error:
-        raise RefusedError("bad_number", str(text)) from error
-    if not amount.is_finite():
-        raise RefusedError("bad_number", str(text))
+        raise RefusedError("bad_number", str(text)[:100]) from error
+    if not amount.is_finite() or not math.isfinite(float(amount)):
+        raise RefusedError("bad_number", str(text)[:100])
     return amount

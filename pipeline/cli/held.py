@@ -1,0 +1,128 @@
+"""The command `held`: charges that wait for a person, and their decision.
+
+What belongs here: arguments and the order of the steps. What does not: what a decision does
+(`pipeline.operations.held`), how results look (`console.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import AsJson, OneSite, chosen_of, configured, operator_name
+
+held = typer.Typer(help="Charges that wait for a person: list them, and decide them.", no_args_is_help=True)
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the history of the line.")]
+Refs = Annotated[list[str], typer.Argument(metavar="REF...", help="References, from `printbridge held list`.")]
+
+
+@held.command("list")
+def held_list(site: OneSite = None, *, as_json: AsJson = False) -> None:
+    """List the charges and the jobs without an owner that wait for a person, each with its reason and next step."""
+    from pipeline.cli import console
+    from pipeline.operations.held import ownerless, waiting
+
+    with configured() as sites:
+        lines = waiting(sites, chosen_of(sites, site) if site else None)
+        jobs = ownerless(chosen_of(sites, site))
+    if as_json:
+        console.document({"held": lines, "jobs": jobs})
+    else:
+        console.held(lines)
+        console.ownerless(jobs)
+
+
+@held.command("assign")
+def held_assign(
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Job ids, from `printbridge held list`.")],
+    customer: Annotated[int | None, typer.Option(help="The Nexudus id of the customer who printed them.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; needed with --waive.")] = "",
+    site: OneSite = None,
+    *,
+    waive: Annotated[bool, typer.Option("--waive", help="Charge nobody for them, now or later.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give jobs of guests and unknown users to a customer, who is charged as if it were their print; or waive them."""
+    from pipeline.cli import console
+    from pipeline.operations.held import assign
+
+    if waive == (customer is not None):
+        raise typer.BadParameter("say one of the two: --customer ID, or --waive", param_hint="--customer, --waive")
+    if waive and not reason.strip():
+        raise typer.BadParameter("say why in a few words", param_hint="--reason")
+    with configured() as sites:
+        operator = operator_name()
+        done = assign(sites, jobs, customer, reason=reason.strip() or "assigned", operator=operator, only=site)
+    if as_json:
+        console.document({"customer": customer, "waived": waive, "jobs": done})
+        return
+    then = "Nobody is charged for them" if waive else f"Now of customer {customer}. The next run charges them"
+    typer.echo(f"{', '.join(job['job_id'] for job in done)}: {then}.")
+
+
+@held.command("retry")
+def held_retry(
+    refs: Refs,
+    reason: Reason,
+    *,
+    as_money: Annotated[
+        bool, typer.Option("--as-money", help="Charge money as the line says, even where credits would pay by now.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let lines be sent by the next run.
+
+    What a rule held is decided again, by the rules at the time of the print and without the one that held it: credits
+    pay first, then money. Credits too large, and customers who are gone, hold it again. --as-money skips that.
+    """
+    then = "The next run charges it" if as_money else "The next run sends it, or lets credits pay"
+    _decide(refs, "priced", reason, then, as_money=as_money, as_json=as_json)
+
+
+@held.command("void")
+def held_void(refs: Refs, reason: Reason, *, as_json: AsJson = False) -> None:
+    """Waive lines: nothing is charged for them, now or later."""
+    _decide(refs, "void", reason, "Nothing is charged for it", as_json=as_json)
+
+
+@held.command("confirm")
+def held_confirm(
+    refs: Refs,
+    reason: Reason,
+    sale: Annotated[int | None, typer.Option(help="The Nexudus id of the sale; it must agree with the line.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Take lines as done: a person has seen the charge in Nexudus, or has made it by hand."""
+    if sale is not None and len(refs) > 1:
+        raise typer.BadParameter("one sale belongs to one line", param_hint="--sale")
+    _decide(refs, "confirmed", reason, "It counts as done", sale, as_json=as_json)
+
+
+def _decide(
+    refs: list[str],
+    state: str,
+    reason: str,
+    then: str,
+    sale: int | None = None,
+    *,
+    as_money: bool = False,
+    as_json: bool,
+) -> None:
+    """Move held lines, all or none, each under the lock of its site."""
+    from pipeline.cli import console
+    from pipeline.operations.held import decide
+
+    if not reason.strip():
+        raise typer.BadParameter("say why in a few words", param_hint="--reason")
+    with configured() as sites:
+        lines = decide(
+            sites, refs, state, reason=reason.strip(), operator=operator_name(), sale=sale, as_money=as_money
+        )
+    cents = sum(line["amount_cents"] for line in lines)
+    if as_json:
+        console.document({"state": state, "lines": lines, "cents": cents})
+        return
+    typer.echo(f"Now {state}: {', '.join(line['ref'] for line in lines)} ({cents} cents). {then}.")

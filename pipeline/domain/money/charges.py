@@ -1,0 +1,463 @@
+"""What each print job costs whom: the ledger lines that a run adds.
+
+What belongs here: which jobs count, whose they are, what pays for them, and what a late change reverses (design 5,
+`rules.md` 5 and 7). What does not: the states of a line after it was entered (`pipeline.store.ledger`),
+credits in themselves (`credits.py`), and telling Nexudus (`pipeline.effects`).
+
+Every function takes the frames of one site, in any row order. Money is whole cents, times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import polars as pl
+
+from pipeline.domain import tables
+from pipeline.domain.money.credits import payment, too_large, usable
+from pipeline.domain.money.history import NO_PAST, Era, Past, charged_since, eras
+from pipeline.domain.money.payers import pooled, with_payer
+from pipeline.domain.money.reasons import HELD, OVERRULED, RULES, SHOWN, WAIVED, with_reason
+from pipeline.domain.money.references import code_of, references
+from pipeline.domain.money.reversals import ORIGINALS, live, overruled, reopened, standing
+from pipeline.domain.rules import SiteRules
+
+__all__ = [
+    "RULES", "amount", "attributed", "counts", "live", "print_charges", "standing", "unattributed", "unsettled",
+]  # fmt: skip
+
+_MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
+_ROWS = 500_000  # jobs whose lines are made at a time
+_DECIDES = [
+    "job_id", "revision", "printed_at", "username", "printer", "cost", "allowed", "printed", "refunded", "job_type",
+    "shared_account", "twin",
+]  # fmt: skip
+_ORDER = ("printed_at", "job_id", "ref")
+_LINE = [name for name in tables.columns("print_charges").names() if name not in {"ref", "site"}]
+
+
+def counts() -> pl.Expr:
+    """Whether a job is chargeable: allowed, not refunded, and printed if it is a print (`papercut-api.md` 5.2)."""
+    return pl.col("allowed") & ~pl.col("refunded") & (pl.col("printed") | (pl.col("job_type") != "PRINT"))
+
+
+def attributed(jobs: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """The jobs of users that are or were ours, with their customer.
+
+    A job belongs to the latest owner of its user name who had it when the job was printed, or else, for a job from
+    before the name was ours, to the earliest one. Jobs charged to a shared account are nobody's.
+
+    Args:
+        jobs: PrintJobs.
+        names: username, owned_from (UTC), coworker_id, email_key; one row per owner of a name.
+
+    Returns:
+        The columns of jobs, and coworker_id, email_key.
+    """
+    return _owned(jobs, names).filter("ours").drop("ours")
+
+
+def unattributed(
+    jobs: pl.DataFrame, names: pl.DataFrame, rules: SiteRules, past: Past = NO_PAST,
+    assigned: pl.DataFrame | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """The chargeable jobs since `charge_from` that nobody is charged for.
+
+    Args:
+        jobs: PrintJobs, the latest revision of each job.
+        names: as for `attributed`.
+        rules: the site's choices now.
+        past: what held in former times.
+        assigned: as for `print_charges`; what a person decided is left out.
+
+    Returns:
+        The columns of jobs, and why: "shared account" or "never ours"; by (printed_at, job_id).
+    """
+    if assigned is not None:
+        jobs = jobs.join(assigned, on="job_id", how="anti")
+    return (
+        _owned(jobs.filter(counts() & charged_since(past, rules)), names)
+        .filter(~pl.col("ours"))
+        .with_columns(why=pl.when("shared_account").then(pl.lit("shared account")).otherwise(pl.lit("never ours")))
+        .select(*jobs.columns, "why")
+        .sort("printed_at", "job_id")
+    )
+
+
+def unsettled(
+    jobs: pl.DataFrame, names: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules, past: Past = NO_PAST
+) -> pl.DataFrame:
+    """The cost of each user's jobs that nothing has paid yet, for the balance equation (design 4).
+
+    Settled is a job with a live line that is not held, or with one that a person voided (then nothing is owed).
+
+    Args:
+        jobs: PrintJobs, the latest revision of each job.
+        names: as for `attributed`.
+        ledger: all lines of these jobs: PrintCharges with state in STATES.
+        rules: the site's choices now.
+        past: what held in former times.
+
+    Returns:
+        username, unsettled (Decimal, credits), by username; only users with unsettled jobs.
+    """
+    settled = standing(ledger).filter((pl.col("stands") == "voided") | ((pl.col("stands") == "live") & ~_held()))
+    return (
+        attributed(jobs.filter(counts() & charged_since(past, rules)), names)
+        .join(settled, on="job_id", how="anti")
+        .group_by("username")
+        .agg(unsettled=pl.col("cost").sum().cast(pl.Decimal(18, 6)))
+        .sort("username")
+    )
+
+
+def print_charges(  # noqa: PLR0917 - the tables of the graph, in its order
+    jobs: pl.DataFrame,
+    accounts: pl.DataFrame,
+    customers: pl.DataFrame,
+    names: pl.DataFrame,
+    grants: pl.DataFrame,
+    uses: pl.DataFrame,
+    ledger: pl.DataFrame,
+    rules: SiteRules,
+    now: datetime,
+    past: Past = NO_PAST,
+    assigned: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """The ledger lines that are to be added now; none when there is nothing to decide.
+
+    Decided are mature jobs since `charge_from` that count, are attributed and have no line yet, or whose lines were all
+    reversed. A job with lines is looked at again when its row changed: what no longer counts is reversed; another cost,
+    or a rule that held it, is reversed and decided again. Means in order: free, credits, money; else held (design 5).
+
+    Args:
+        jobs: PrintJobs, the latest revision of each job.
+        accounts: PrintAccounts.
+        customers: NexudusCustomers.
+        names: as for `attributed`.
+        grants: NexudusCredits.
+        uses: credit_id, open_cents: credit use in the ledger that `grants` does not contain.
+        ledger: all lines so far of these jobs: the columns of PrintCharges, state in STATES.
+        rules: the site's choices now.
+        now: aware UTC.
+        past: what held in former times: a job is decided by what held when it was printed.
+        assigned: job_id, coworker_id, email_key: jobs that a person gave to a customer, or waived (no customer).
+
+    Returns:
+        PrintCharges, by (printed_at, job_id, ref).
+
+    Raises:
+        polars.exceptions.InvalidOperationError: a job id does not fit a reference.
+    """
+    before, undo = _before(ledger), list[pl.DataFrame]()
+    deciding: list[tuple[SiteRules, pl.DataFrame]] = []
+    for era in eras(past, rules):
+        decided: list[pl.DataFrame] = []
+        for part in _parts(jobs.select(_DECIDES), era):
+            cases = _cases(part, names, before, era.rules, now, assigned=assigned)
+            undo.append(cases.filter("undo"))
+            decided.append(_decided(with_payer(cases.filter("decide"), accounts, customers, past.access), era.rules))
+        if decided:
+            deciding.append((era.rules, pl.concat(decided)))
+    undone = _undone(pl.concat(undo), ledger)
+    # What an undone line gives back can pay for the same job again; a held use was never counted as open.
+    given_back = undone.filter((pl.col("kind") == "undo_credit") & ~pl.col("was_held"))
+    uses = pl.concat(
+        [uses.select("credit_id", "open_cents"), given_back.select("credit_id", open_cents=-pl.col("amount_cents"))]
+    )
+    lines = [_named(undone.select(_LINE), rules)]
+    for of_era, cases in deciding:
+        pool = pooled(usable(grants, uses, of_era), accounts, customers)
+        large = pooled(too_large(grants, uses, of_era), accounts, customers)
+        lines.append(_paid(_waiting_for(large, pool, cases, of_era), pool, of_era))
+        used = lines[-1].filter(kind="credit").select("credit_id", open_cents="amount_cents")
+        uses = pl.concat([uses, used])
+    filled = [part for part in lines if part.height] or lines[:1]
+    return filled[0] if len(filled) == 1 and not undone.height else pl.concat(filled).sort(_ORDER)
+
+
+# --- which jobs ------------------------------------------------------------------------------------------------------
+
+
+def _charged_since(rules: SiteRules) -> pl.Expr:
+    return pl.col("printed_at") >= rules.charge_from
+
+
+def _owned(jobs: pl.DataFrame, names: pl.DataFrame, assigned: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The jobs with coworker_id and email_key where somebody owned the name, and whether they are `ours`.
+
+    What a person assigned is that customer's, and what a person waived is nobody's, whoever had the name.
+    """
+    owners = names.select("username", "owned_from", owner=pl.struct("coworker_id", "email_key")).sort(
+        "owned_from", pl.col("owner").struct.field("coworker_id")
+    )
+    first = owners.unique("username", keep="first", maintain_order=True).select("username", first="owner")
+    owned = (
+        jobs.sort("printed_at", "job_id")
+        .join_asof(owners, left_on="printed_at", right_on="owned_from", by="username", check_sortedness=False)
+        .join(first, on="username", how="left", maintain_order="left")
+        .with_columns(owner=pl.coalesce("owner", "first"))
+        .with_columns(
+            pl.col("owner").struct.field("coworker_id"),
+            pl.col("owner").struct.field("email_key"),
+            ours=pl.col("owner").is_not_null() & ~pl.col("shared_account"),
+        )
+        .drop("owner", "first", "owned_from")
+    )
+    return owned if assigned is None or assigned.is_empty() else _given(owned, assigned)
+
+
+def _given(owned: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:
+    """The jobs of `_owned` in their order, with what a person decided in place of the owner."""
+    given = assigned.select("job_id", given_to=pl.struct("coworker_id", "email_key"))
+    decided, to = pl.col("given_to").is_not_null(), pl.col("given_to").struct
+    return (
+        owned.join(given, on="job_id", how="left", maintain_order="left")
+        .with_columns(
+            *(
+                pl.when(decided).then(to.field(name)).otherwise(name).alias(name)
+                for name in ("coworker_id", "email_key")
+            ),
+            ours=pl.when(decided)
+            .then(to.field("coworker_id").is_not_null() & ~pl.col("shared_account"))
+            .otherwise("ours"),
+        )
+        .drop("given_to")
+    )
+
+
+def _held() -> pl.Expr:
+    return pl.col("state") == "held"
+
+
+def _parts(jobs: pl.DataFrame, era: Era) -> Generator[pl.DataFrame, None, None]:
+    """The jobs of an era, about `_ROWS` at a time, one stretch of time after the other: each is decided on its own."""
+    at, always = pl.col("printed_at"), pl.lit(value=True)
+    if era.since or era.until:
+        jobs = jobs.filter(at >= era.since if era.since else always, at < era.until if era.until else always)
+    later = jobs["printed_at"].sort().gather_every(_ROWS, _ROWS).unique(maintain_order=True).to_list()
+    for since, until in pairwise([None, *later, None]):
+        yield jobs.filter(at >= since if since else always, at < until if until else always)
+
+
+def _before(ledger: pl.DataFrame) -> pl.DataFrame:
+    """What the ledger has of each job: the next free sequence of each kind (sales, credits, waives), what stands."""
+    # A reversal has the number of what it reverses, which a recovered ledger may lack.
+    original, reversal = pl.col("kind").str.strip_prefix("undo_"), pl.col("undoes").is_not_null()
+    entered = ledger.group_by("job_id").agg(
+        decided_revision=pl.col("revision").max(),
+        pending=(reversal & ~pl.col("state").is_in(["confirmed", "void"])).any(),
+        **{f"{kind}s": pl.col("seq").filter(original == kind).max() + 1 for kind in ORIGINALS},
+    )
+    stands, kept = pl.col("stands"), pl.col("kept")
+    alive = (stands == "live") & ~kept
+    stood_for = (
+        standing(ledger)
+        .filter(stands != "undone")
+        .sort("revision", "ref")
+        .group_by("job_id")
+        .agg(
+            pl.col("coworker_id", "email_key").last().name.prefix("charged_"),
+            stood_at=pl.col("revision").filter(~kept).max(),
+            standing=pl.col("amount_cents").filter(~kept).sum(),
+            kept=pl.col("amount_cents").filter(kept).sum(),
+            alive=alive.any(),
+            waiting=(alive & _held() & pl.col("rule").is_in(HELD)).any(),
+            voided=(stands == "voided").any(),
+        )
+    )
+    return entered.join(stood_for, on="job_id", how="left").join(reopened(ledger), on="job_id", how="left")
+
+
+def _cases(
+    jobs: pl.DataFrame,
+    names: pl.DataFrame,
+    before: pl.DataFrame,
+    rules: SiteRules,
+    now: datetime,
+    *,
+    assigned: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """The jobs to `undo`, to `decide`, or both, with what stands `before`; by (printed_at, job_id).
+
+    What a person refused to reverse is paid: only what the job costs beyond that is decided, then and when it changes.
+    """
+    stood = pl.col("standing").is_not_null()
+    changed = stood & (pl.col("revision") > pl.col("decided_revision"))
+    differs = (pl.col("amount") != pl.col("standing")) | pl.col("waiting")
+    all_open, lacks = pl.col("kept").fill_null(0) == 0, pl.col("amount") > 0
+    again = (pl.col("reopened_at") > pl.col("stood_at").fill_null(-2)).fill_null(value=False)
+    again &= all_open | ~pl.col("pending")
+    mature = pl.col("printed_at") <= now - timedelta(minutes=rules.maturity_minutes)
+    chargeable = counts() & ~pl.col("shared_account")
+    return (
+        _owned(jobs, names, assigned)
+        .join(before, on="job_id", how="left", maintain_order="left")
+        .with_columns(amount=pl.max_horizontal(0, amount(rules) - pl.col("kept").fill_null(0)))
+        .with_columns(
+            # A job that was charged stays with its customer: a user who is renamed in PaperCut renames old jobs too.
+            *(
+                pl.when(stood).then(f"charged_{name}").when(again).then(f"reopened_{name}").otherwise(name).alias(name)
+                for name in ("coworker_id", "email_key")
+            ),
+            pl.col("voided").fill_null(value=False),
+            decide=chargeable
+            & pl.when(stood)
+            .then(((changed & differs) | again) & (all_open | lacks))
+            .otherwise(again | (pl.col("ours") & _charged_since(rules) & mature)),
+            # A person who lets a job be decided again has seen what held it, unless it costs something else now.
+            asked=pl.when(again & (pl.col("amount") == pl.col("asked_amount"))).then("asked"),
+            undo=pl.col("alive") & changed & (differs | ~chargeable),
+        )
+        .filter(pl.col("decide") | pl.col("undo"))
+        .with_columns(pl.col("sales", "credits", "waives").fill_null(0))
+        .with_columns(turns=pl.max_horizontal("sales", "credits", "waives"))
+        .filter(pl.col("turns") < _MOST_LINES)  # after the last line that fits a person goes on alone
+    )
+
+
+def _undone(cases: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
+    """The reversing lines, one for each live line of the cases to undo, with the sequence of the line they reverse."""
+    return (
+        standing(ledger)
+        .filter((pl.col("stands") == "live") & ~pl.col("kept"))
+        .drop("revision", "rule")
+        .join(cases.filter("undo").select("job_id", "revision", "decide"), on="job_id")
+        .with_columns(
+            kind="undo_" + pl.col("kind"),
+            undoes="ref",
+            was_held=_held(),
+            state=pl.when(pl.col("kind") == "waive").then(pl.lit("confirmed")).otherwise(pl.lit("priced")),
+            rule=pl.when("decide").then(pl.lit("job_changed")).otherwise(pl.lit("no_longer_counts")),
+            reason=pl.lit(None, pl.String),
+        )
+        .select(*_LINE, "was_held")
+    )
+
+
+# --- what pays -------------------------------------------------------------------------------------------------------
+
+
+def amount(rules: SiteRules) -> pl.Expr:
+    """The cost in whole cents by the site's rounding (half up where it holds fractions); 0 where it is unknown."""
+    cost = pl.when(pl.col("cost") >= 0).then("cost")
+    whole = cost.ceil() if rules.rounding == "up" else cost.round(0, mode="half_away_from_zero")
+    return whole.cast(pl.Int64).fill_null(0)
+
+
+def _decided(jobs: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The jobs with the rule that decides them, the first that applies; null where credits and money do."""
+    cost = pl.col("cost")
+    verdicts = {
+        "too_many_changes": pl.col("turns") >= _MOST_LINES - 1,
+        "free": pl.col("free") | pl.lit(rules.pricing_model == "free_unlimited"),
+        "cost_unknown": cost.is_null() | (cost < 0),
+        "fractional_cost": (cost != cost.floor()) & pl.lit(rules.rounding == "hold"),
+        "zero_cost": pl.col("amount") == 0,
+        "voided_before": pl.col("voided"),
+        "twin": pl.col("twin").is_not_null(),
+        "above_max_charge": pl.col("amount") > rules.max_charge,
+        "customer_gone": pl.col("gone"),
+    }
+    verdicts |= {rule: verdicts[rule] & ~overruled(rule) for rule in OVERRULED if rule in verdicts}
+    return jobs.with_columns(
+        charged=(pl.col("pay") & pl.lit(rules.takes_money)) | overruled("overdrawn"),
+        rule=pl.coalesce(*(pl.when(applies).then(pl.lit(rule)) for rule, applies in verdicts.items())),
+    )
+
+
+def _waiting_for(large: pl.DataFrame, pool: pl.DataFrame, jobs: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The jobs; those that a credit above `max_credits` would pay, alone or with others, wait for a person."""
+    if large.is_empty():
+        return jobs
+    used = _from_credits(jobs.with_row_index("place"), pl.concat([pool, large]), rules)[0]
+    places = used.filter(pl.col("credit_id").is_in(large["credit_id"].implode()))["place"].unique().implode()
+    held = pl.when(pl.int_range(pl.len()).is_in(places)).then(pl.lit("credit_too_large"))
+    return jobs.with_columns(rule=pl.coalesce("rule", held))
+
+
+def _paid(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The new lines of decided jobs: credits in the order of use, then what they leave: money, waived or held.
+
+    By (printed_at, job_id, ref) as the jobs are. A job is known by its place among them, which is quicker than its id.
+    Who pays is decided for all jobs at once; the lines are then made for some at a time, which need not touch new
+    memory for every column of millions.
+    """
+    jobs = jobs.with_row_index("place")
+    used, left = _from_credits(jobs, pool, rules)
+    parts = [_lines(jobs.clear(), used.clear(), left.clear(), rules)]
+    for first in range(0, jobs.height, _ROWS):
+        here = pl.col("place").is_between(first, first + _ROWS - 1)
+        parts.append(_lines(jobs.slice(first, _ROWS), used.filter(here), left.filter(here), rules))
+    return pl.concat(parts)
+
+
+def _lines(jobs: pl.DataFrame, used: pl.DataFrame, left: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The lines of jobs that stand side by side: the credit lines, and what they leave, with their references."""
+    paid = used.group_by("place").agg(paid=pl.col("amount_cents").sum())
+    waived, held = pl.col("rule").is_in(WAIVED), pl.col("rule").is_in(HELD)
+    rest = (
+        jobs.lazy()
+        .join(paid.lazy(), on="place", how="left")
+        .join(left.lazy(), on="place", how="left")
+        .with_columns(amount_cents=pl.col("amount") - pl.col("paid").fill_null(0))
+        .filter((pl.col("amount_cents") > 0) | pl.col("rule").is_not_null())
+        .with_columns(
+            rule=pl.coalesce(
+                "rule",
+                pl.when("crowded", ~overruled("too_many_credits")).then(pl.lit("too_many_credits")),
+                pl.when("charged").then(pl.lit("money")),
+                pl.lit("overdrawn"),
+            ),
+        )
+        .select(
+            "place", "amount_cents", "rule", *SHOWN,
+            credit_id=pl.lit(None, pl.Int64),
+            product_id=pl.when(~waived).then(pl.lit(rules.charge_product_id, pl.Int64)),
+            kind=pl.when(waived).then(pl.lit("waive")).otherwise(pl.lit("sale")),
+            seq=pl.when(waived).then("waives").otherwise("sales"),
+            state=pl.when(waived).then(pl.lit("confirmed")).when(held).then(pl.lit("held")).otherwise(pl.lit("priced")),
+        )
+        .collect()
+        .pipe(with_reason, rules)
+    )  # fmt: skip
+    # Stable, and the letters of the kinds in a reference rise as here: credit lines, then the rest.
+    lines = pl.concat([used, rest.select(used.columns)]).sort("place", maintain_order=True)
+    own = [name for name in _LINE if name in jobs.columns and name not in lines.columns]
+    row = lines["place"] - jobs.select(pl.col("place").min().fill_null(0)).item()
+    lines = lines.with_columns(jobs.select(pl.col(own).gather(row)), undoes=pl.lit(None, pl.String))
+    return _named(lines.select(_LINE), rules)
+
+
+def _named(lines: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The lines with site and reference, in the columns of PrintCharges."""
+    lines = lines.with_columns(site=pl.lit(rules.name))
+    return lines.with_columns(ref=references(lines, {rules.name: code_of(rules)})).select(
+        tables.columns("print_charges").names()
+    )
+
+
+def _from_credits(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The credit lines by place, and for each job left_cents (`credits.Payment`) and whether it is `crowded`.
+
+    Where no money may follow, a job that is covered in part uses no credits, whatever the site's policy. A crowded job
+    would need more lines than there are references for, and uses none.
+    """
+    queue = jobs.lazy().filter(pl.col("rule").is_null())
+    queue = queue.select("email_key", "printed_at", "charged", job_id="place", cost_cents="amount").collect()
+    in_part = queue["charged"] & (rules.partial_credits == "use")
+    some = payment(queue.filter(in_part), pool, "use")
+    whole = payment(queue.filter(~in_part), pool, "ignore")
+    lines = pl.concat([some.lines, whole.lines]).rename({"job_id": "place", "used_cents": "amount_cents"})
+    new, row = pl.col("place").ne_missing(pl.col("place").shift()), pl.int_range(pl.len(), dtype=pl.Int64)
+    lines = lines.select(
+        "place", "amount_cents", "credit_id", product_id=pl.lit(None, pl.Int64), kind=pl.lit("credit"),
+        state=pl.lit("priced"), rule=pl.lit("credits"),
+        reason=pl.lit(None, pl.String),
+        seq=jobs["credits"].gather(lines["place"]) + row - pl.when(new).then(row).forward_fill(),
+    )  # fmt: skip
+    crowded = lines.filter(pl.col("seq") >= _MOST_LINES).select(pl.col("place").unique(), crowded=True)
+    left = pl.concat([some.left, whole.left]).rename({"job_id": "place"}).join(crowded, on="place", how="left")
+    return lines.join(crowded, on="place", how="anti", maintain_order="left"), left

@@ -1,0 +1,77 @@
+"""The state folder: where everything lies that this installation keeps.
+
+What belongs here: its paths, making it, and Dagster's own settings in it. What does not: what the files hold
+(`store`), and the configuration (`settings.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DAGSTER_YAML = """\
+# Dagster's own settings; read only from DAGSTER_HOME, which `printbridge` sets to this folder.
+telemetry: {enabled: false}
+nux: {enabled: false}
+concurrency:
+  runs:
+    max_concurrent_runs: 8
+    tag_concurrency_limits:
+      - {key: dagster/partition, value: {applyLimitPerUniqueValue: true}, limit: 1}
+      - {key: dagster/partition/site, value: {applyLimitPerUniqueValue: true}, limit: 1}
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config: {dequeue_interval_seconds: 1, dequeue_use_threads: true}
+compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}  # nothing prints
+run_monitoring: {enabled: true}
+run_retries: {enabled: true, max_retries: 0, retry_on_asset_or_op_failure: false}
+schedules: {use_threads: true, num_workers: 4}
+"""
+"""Dagster's own settings for a new state folder; the tracked `data/dagster.yaml` is the same text (a test holds it)."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where state lives: `PRINTBRIDGE_HOME`, `./data` by default. Every file in it is private to its owner."""
+
+    path: Path
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file."""
+        return self.path / "warehouse.duckdb"
+
+    @property
+    def exports(self) -> Path:
+        """Reports for people."""
+        return self.path / "exports"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of the warehouse."""
+        return self.path / "backups"
+
+    @property
+    def locks(self) -> Path:
+        """One lock file for each name that is held: a site, or what the sites share."""
+        return self.path / "locks"
+
+
+def home() -> Home:
+    """The state folder named by the environment, as an absolute path. It may not exist yet."""
+    return Home(Path(os.environ.get("PRINTBRIDGE_HOME") or "data").absolute())
+
+
+def prepared_home() -> Home:
+    """The state folder, made if need be, private to its owner, and known to Dagster as its home."""
+    os.umask(0o077)
+    state = home()
+    state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.path.chmod(0o700)  # a checkout brings the folder with it, open to others
+    dagster_yaml = state.path / "dagster.yaml"
+    if not dagster_yaml.exists():
+        dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
+    os.environ["DAGSTER_HOME"] = str(state.path)
+    return state

@@ -1,0 +1,226 @@
+"""Why: a person's way into PaperCut or out of it, and a job's way from the log row to the invoice line.
+
+What belongs here: putting together what the warehouse knows, and what Nexudus says of a sale right now, in sentences.
+What does not: deciding anything, or changing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from pipeline.domain.money.charges import RULES
+from pipeline.domain.money.references import PATTERN
+from pipeline.domain.names import email_key
+from pipeline.domain.people.reasons import REASONS
+from pipeline.domain.rules import SiteRules
+from pipeline.errors import MissingError, PrintbridgeError
+from pipeline.site import Site
+from pipeline.store import assignments, changes, jobs, ownership
+from pipeline.store.lines import history, jobs_of, lines_of_site
+from pipeline.store.sql import Connection, read
+
+ACCESS = {
+    "free": "prints for free",
+    "pay": "pays as they print",
+    "credits": "prints with printing credits",
+    "none": "has no way in",
+}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is known of one person, or one job, at one site."""
+
+    title: str
+    sentences: list[str]
+
+
+def stories(sites: Sequence[Site], subject: str) -> list[Story]:
+    """What is known of a subject at some sites, as of the last run of each.
+
+    Args:
+        sites: the sites to look at.
+        subject: an e-mail, a Nexudus customer id, a PaperCut job id or a reference.
+
+    Raises:
+        MissingError: nothing at these sites is known by that name.
+    """
+    subject = subject.strip()
+    told: list[Story] = []
+    for site in sites:
+        with site.store.connect() as con:
+            people = _people(con, site, subject)
+            printed = [_job(con, site.key, job_id) for job_id in _job_ids(con, site.key, subject)]
+        told += people
+        told += [Story(title, [*sentences, *_live(site, lines)]) for title, sentences, lines in printed]
+    if not told:
+        raise MissingError(
+            f"Nothing is known of {subject!r} at {', '.join(site.name for site in sites)}",
+            "give an e-mail, a Nexudus customer id, a PaperCut job id or a reference; for something new, run"
+            " `printbridge run` first",
+        )
+    return told
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+def _people(con: Connection, site: Site, subject: str) -> list[Story]:
+    customers = read(con, "nexudus_customers")
+    if "@" in subject:
+        key = pl.DataFrame({"email": [subject]}).select(email_key("email")).item()
+        same = customers.filter(email_key=key)
+    elif subject.isdecimal():
+        found = customers.filter(coworker_id=int(subject))
+        keys = found["email_key"].drop_nulls()
+        same = customers.filter(pl.col("email_key").is_in(keys.to_list())) if keys.len() else found
+        key = keys[0] if keys.len() else f"#{subject}"
+    else:
+        return []
+    accounts = read(con, "print_accounts", site.key).filter(email_key=key)
+    names = ownership.owned(con, site.key).filter(email_key=key)
+    if not (same.height or accounts.height or names.height):
+        return []
+    sentences = [_customer(row) for row in same.sort("registered_at", "coworker_id").iter_rows(named=True)]
+    if not accounts.height:
+        sentences.append("No customer with this e-mail was in Nexudus at the last run of this site.")
+    for account in accounts.iter_rows(named=True):
+        sentences += _account(account, site.rules)
+    sentences += _user(con, site.key, names)
+    return [Story(f"{subject} at {site.name}", sentences)]
+
+
+def _customer(row: Row) -> str:
+    state = "archived" if row["archived"] else "active" if row["active"] else "suspended"
+    flags = [name for name in ("free", "pay") if row[name]]
+    return (
+        f"Customer {row['coworker_id']}: {state} {row['kind']}, home location {row['business_id'] or 'none'}, "
+        f"{'flag ' + ' and '.join(flags) if flags else 'no printing flag'}, {'a' if row['pin_digest'] else 'no'} PIN."
+    )
+
+
+def _account(account: Row, rules: SiteRules) -> list[str]:
+    way = f"{ACCESS[account['access']]} ({account['credits']} valid credits, pricing model {rules.pricing_model})"
+    preferred = f"Customer {account['coworker_id']} is the preferred one: {way}."
+    if account["reason"]:
+        return [preferred, f"No print user: {REASONS[account['reason']].why}."]
+    limit = "restricted to the balance" if account["restricted"] else "not restricted"
+    return [preferred, f"Becomes the print user {account['username']}, {limit}."]
+
+
+def _user(con: Connection, site: str, names: pl.DataFrame) -> list[str]:
+    """What PaperCut has, whose it is, and what the last plan said."""
+    users = read(con, "print_users", site)
+    sentences: list[str] = []
+    for owned in names.iter_rows(named=True):
+        name = owned["username"]
+        sentences.append(f"The user {name} is ours since {owned['owned_from']:%Y-%m-%d %H:%M} UTC.")
+        seen = users.filter(username=name)
+        for user in seen.iter_rows(named=True):
+            state = "restricted" if user["restricted"] else "unrestricted"
+            state += ", printing disabled" if user["disabled"] else ""
+            at = f"{user['observed_at']:%Y-%m-%d %H:%M} UTC"
+            sentences.append(f"PaperCut had it {state} with balance {_plain(user['balance'])} at {at}.")
+        if not seen.height:
+            sentences.append("PaperCut was not yet seen with it.")
+    names_known = names["username"].to_list()
+    plan = read(con, "user_sync_plan", site).filter(pl.col("username").is_in(names_known))
+    sentences += [f"The last plan: {row['action']}, because {row['reason']}." for row in plan.iter_rows(named=True)]
+    done = changes.last_of(con, site, names_known)
+    return sentences + [
+        f"{row['happened_at']:%Y-%m-%d %H:%M} UTC: {row['action']} {row['outcome']}: {row['detail']}."
+        for row in done.iter_rows(named=True)
+    ]
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def _job_ids(con: Connection, site: str, subject: str) -> list[str]:
+    if PATTERN.fullmatch(ref := subject.upper()):
+        return jobs_of(con, site, ref=ref)
+    return jobs_of(con, site, job_id=subject) or ([subject] if jobs.revisions(con, site, subject).height else [])
+
+
+def _job(con: Connection, site: str, job_id: str) -> tuple[str, list[str], pl.DataFrame]:
+    """Title, sentences from the warehouse, and the ledger lines of a job."""
+    rows = jobs.revisions(con, site, job_id)
+    lines = lines_of_site(con, site, pl.DataFrame({"job_id": [job_id]})).sort("revision", "kind", "seq")
+    sentences = [_log_row(row) for row in rows.iter_rows(named=True)] or ["The job is not in the log that was read."]
+    decided = assignments.assigned(con, site).filter(job_id=job_id)
+    for row in decided.iter_rows(named=True):
+        what = f"assigned to customer {row['coworker_id']}" if row["coworker_id"] else "waived"
+        at = f"{row['happened_at']:%Y-%m-%d %H:%M} UTC"
+        sentences.append(f"Nobody known had printed it; it was {what} by {row['operator']} at {at}: {row['reason']}.")
+    if not lines.height and rows.height:
+        sentences.append(_undecided(con, site, rows, decided))
+    for line in lines.iter_rows(named=True):
+        who = f"customer {line['coworker_id']}" if line["coworker_id"] else "nobody"
+        what = f"{line['kind'].replace('_', ' ')} of {line['amount_cents']} cents for {who}"
+        credit = f" from credit {line['credit_id']}" if line["credit_id"] else ""
+        undoes = f", which reverses {line['undoes']}" if line["undoes"] else ""
+        rule = RULES[line["rule"]].partition("{")[0].rstrip(" ,;") if line["rule"] in RULES else line["rule"]
+        sentences.append(f"{line['ref']}: {what}{credit}{undoes}; {rule}. It is {line['state']}.")
+        sentences += [
+            f"  {event['happened_at']:%Y-%m-%d %H:%M:%S} UTC {event['state']}, by {event['actor']}: {event['detail']}"
+            for event in history(con, line["ref"]).iter_rows(named=True)
+        ]
+    return f"Job {job_id} at {site}", sentences, lines
+
+
+def _log_row(row: Row) -> str:
+    flags = [name for name in ("refunded", "shared_account") if row[name]]
+    flags += [f"not {name}" for name in ("allowed", "printed") if not row[name]]
+    cost = "no cost" if row["cost"] is None else f"{_plain(row['cost'])} credits"
+    return (
+        f"Log row, revision {row['revision']}: {row['printed_at']:%Y-%m-%d %H:%M:%S} UTC, {row['username']} at"
+        f" {row['printer']}, {row['pages']} pages, {cost}{', ' + ', '.join(flags) if flags else ''}."
+    )
+
+
+def _undecided(con: Connection, site: str, rows: pl.DataFrame, decided: pl.DataFrame) -> str:
+    """Why a job without ledger lines has none."""
+    last = rows.row(-1, named=True)
+    if not last["allowed"] or last["refunded"] or (not last["printed"] and last["job_type"] == "PRINT"):
+        return "It is not charged: it was refused, refunded or never printed."
+    if last["shared_account"]:
+        return "It is not charged: it was charged to a shared account."
+    if decided.height and decided["coworker_id"][0] is None:
+        return "It is not charged: a person waived it."
+    if decided.is_empty() and last["username"] not in ownership.names(con, site)["username"].to_list():
+        return (
+            "It is not charged: its user was never ours. If a customer printed it: `printbridge held assign"
+            f" {last['job_id']} --customer ID`; else `--waive --reason TEXT`."
+        )
+    return "It is not decided yet: it is from before charge_from, or has yet to mature; the next run decides."
+
+
+def _live(site: Site, lines: pl.DataFrame) -> list[str]:
+    """What Nexudus says right now of the sales of a job: the end of the way, the invoice line."""
+    sentences: list[str] = []
+    sold = lines.filter((pl.col("kind") == "sale") & pl.col("remote_id").is_not_null())
+    for ref, remote_id in sold.select("ref", "remote_id").iter_rows():
+        try:
+            sale = site.nexudus.record("coworkerproducts", remote_id)
+        except MissingError:
+            sentences.append(f"Nexudus has no sale {remote_id} ({ref}) any more.")
+            continue
+        except PrintbridgeError as error:
+            sentences.append(f"Nexudus could not be asked about sale {remote_id}: {error}")
+            continue
+        invoice = sale.get("CoworkerInvoiceNumber") or sale.get("CoworkerInvoiceId")
+        where = f"on invoice {invoice}" if sale.get("Invoiced") else "not invoiced yet"
+        total = (
+            f"{sale['Quantity']} x {_plain(sale['TotalPrice'] / sale['Quantity'])}" if sale.get("TotalPrice") else ""
+        )
+        sentences.append(f"Nexudus has sale {remote_id} ({ref}): {total or sale['Quantity']}, {where}.")
+    return sentences
+
+
+def _plain(number: Any) -> str:
+    return f"{number.normalize():f}" if hasattr(number, "normalize") else str(number)

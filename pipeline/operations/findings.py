@@ -1,0 +1,193 @@
+"""Findings: what in the warehouse needs a person, as frames and lists of one site.
+
+What belongs here: the questions that checks, alerts, `held list` and `explain` share, so that all of them say the same.
+What does not: words about an answer (`causes.py`, `assets/checks.py`), and questions to a service (`doctor.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from pipeline.domain.money import charges
+from pipeline.domain.money.credits import oversized_grants
+from pipeline.domain.money.history import charged_since
+from pipeline.domain.people.reasons import FAULTS, LEAVES
+from pipeline.domain.rules import SiteRules
+from pipeline.site import Site
+from pipeline.steps.decide import recent_jobs
+from pipeline.store import assignments, changes, history, memory, ownership
+from pipeline.store.sql import Connection, read
+
+FREE_DAYS, FREE_JOBS = 7, 3
+"""A printer costs nothing when its last jobs did: so many in a row, or every one of so many days."""
+
+AGAIN = 2
+"""A change that failed so often in a row is refused, and not only unlucky."""
+
+
+def sentences(con: Connection, site: str, name: str) -> list[str]:
+    """What was remembered as a JSON list, or by id, of a site or of `memory.ACCOUNT`."""
+    said: list[Any] | dict[str, Any] = json.loads(memory.recall(con, site, name) or "[]")
+    return [str(each) for each in (said.values() if isinstance(said, dict) else said)]
+
+
+# --- jobs and money --------------------------------------------------------------------------------------------------
+
+
+def ownerless(con: Connection, site: Site, *, decided: bool = False) -> pl.DataFrame:
+    """The chargeable jobs that nobody is charged for.
+
+    Args:
+        con: an open connection.
+        site: the site.
+        decided: also those that a person has assigned or waived.
+
+    Returns:
+        PrintJobs and why ("never ours" or "shared account"), by time.
+    """
+    recent = recent_jobs(con, site.key, site.clock())
+    names, past = ownership.names(con, site.key), history.past(con, site.key)
+    assigned = None if decided else assignments.assigned(con, site.key)
+    return charges.unattributed(recent, names, site.rules, past, assigned)
+
+
+def free_printers(con: Connection, site: Site) -> pl.DataFrame:
+    """The printers of which the last jobs cost nothing although the site charges for prints.
+
+    Returns:
+        printer, jobs (how many in a row), since (the first of them, UTC), job_id (the last of them); by printer.
+    """
+    if site.rules.pricing_model == "free_unlimited":
+        return pl.DataFrame(schema={"printer": pl.String, "jobs": pl.UInt32, "since": pl.Datetime("us", "UTC")})
+    since = site.clock() - timedelta(days=FREE_DAYS)
+    past = history.past(con, site.key)
+    kept = charges.counts() & charged_since(past, site.rules) & pl.col("job_type").is_in(["PRINT", "COPY"])
+    jobs = recent_jobs(con, site.key, site.clock()).filter(
+        kept & (pl.col("printed_at") >= since) & (pl.col("pages") > 0)
+    )
+    jobs = jobs.sort("printed_at", "job_id").with_columns(
+        free=pl.col("cost") == 0,
+        paid_later=(pl.col("cost") != 0).fill_null(value=True).cum_sum(reverse=True).over("printer"),
+    )
+    return (
+        jobs.filter(pl.col("paid_later") == 0)
+        .group_by("printer")
+        .agg(jobs=pl.len(), since=pl.col("printed_at").min(), job_id=pl.col("job_id").last())
+        .join(jobs.group_by("printer").agg(every=pl.col("free").all()), on="printer")
+        .filter((pl.col("jobs") >= FREE_JOBS) | pl.col("every"))
+        .drop("every")
+        .sort("printer")
+    )
+
+
+def oversized(con: Connection, rules: SiteRules) -> pl.DataFrame:
+    """The credits above `max_credits`, which count for nothing: NexudusCredits."""
+    return oversized_grants(read(con, "nexudus_credits"), rules)
+
+
+def unexplained(con: Connection, site: str) -> pl.DataFrame:
+    """The jobs of which PaperCut, the ledger and Nexudus disagree: Reconciliation, by day and job."""
+    return read(con, "reconciliation", site).filter(pl.col("unexplained_cents") != 0).sort("day", "job_id")
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+def left_out(con: Connection, site: str) -> pl.DataFrame:
+    """The customers who would print if something in their record were put right: PrintAccounts, by customer."""
+    faults = pl.col("reason").is_in(list(FAULTS)) & (pl.col("access") != "none")
+    return read(con, "print_accounts", site).filter(faults).sort("coworker_id")
+
+
+def lost_marks(con: Connection, site: str) -> pl.DataFrame:
+    """Users on record as ours that do not carry our mark any more, so that nothing is done to them.
+
+    Returns:
+        username, coworker_id; marked_coworker_id of the mark that is there, if one is; wanted: the customer may print;
+        leaves: there is evidence that the customer may not, in the words of a removal (null without any); able: the
+        user can print; by username.
+    """
+    accounts = read(con, "print_accounts", site)
+    users = read(con, "print_users", site).select("username", "internal", "disabled", "marked", "marked_coworker_id")
+    of_customer = accounts.unique("coworker_id", keep="first", maintain_order=True)
+    by_email = accounts.select("email_key", now="coworker_id", email_reason="reason", email_found=True)
+    by_customer = of_customer.select("coworker_id", customer_reason="reason", customer_found=True)
+    found = (
+        ownership.owned(con, site)
+        .filter(state="owned")
+        .join(users, on="username")
+        .join(by_email, on="email_key", how="left")
+        .join(by_customer, on="coworker_id", how="left")
+    )
+    right = pl.col("marked_coworker_id").eq_missing(pl.col("coworker_id"))
+    passed_on = pl.col("marked_coworker_id").eq(pl.col("now")).fill_null(value=False)
+    reason = pl.when("email_found").then("email_reason").otherwise("customer_reason")
+    known = pl.col("email_found").fill_null(value=False) | pl.col("customer_found").fill_null(value=False)
+    return (
+        found.filter(~(pl.col("marked") & (right | passed_on)) | ~pl.col("internal"))
+        .with_columns(code=reason, wanted=known & reason.is_null())
+        .select(
+            "username", "coworker_id", "marked_coworker_id", "wanted",
+            leaves=pl.col("code").replace_strict(
+                LEAVES, default=None, return_dtype=pl.String
+            ),
+            able=~pl.col("disabled"),
+        )
+        .sort("username")
+    )  # fmt: skip
+
+
+def held_rows(con: Connection, site: Site) -> pl.DataFrame:
+    """The rows of the last plan that wait for a person, without those that another finding tells.
+
+    Returns:
+        UserSyncPlan and cause (a kind of `causes.KINDS`); by username.
+    """
+    users = read(con, "print_users", site.key)
+    ours = ownership.owned(con, site.key).select("username", recorded=True)
+    told = pl.concat([lost_marks(con, site.key).select("username"), _stays(con, site.key).select("username")]).unique()
+    name = pl.col("username")
+    jump = (pl.col("target") - pl.col("balance").fill_null(0) > site.rules.max_credits).fill_null(value=False)
+    return (
+        read(con, "user_sync_plan", site.key)
+        .filter(action="hold")
+        .join(told, on="username", how="anti")
+        .join(ours, on="username", how="left")
+        .join(users.select("username", "disabled", there=True), on="username", how="left")
+        .with_columns(pl.col("recorded", "there", "disabled").fill_null(value=False))
+        .with_columns(
+            cause=pl.when(pl.col("reason").str.starts_with("no licence seat"))
+            .then(pl.lit("user held: no seat"))
+            .when(jump)
+            .then(pl.lit("user held: too large a credit"))
+            .when(pl.col("there") & ~pl.col("recorded"))
+            .then(pl.lit("user held: foreign name"))
+            .when(pl.col("disabled") & name.is_in(_wanted(con, site.key).implode()))
+            .then(pl.lit("user held: disabled"))
+            .otherwise(pl.lit("user held: other"))
+        )
+        .sort("username", "reason")
+    )
+
+
+def failing(con: Connection, site: str) -> pl.DataFrame:
+    """The changes of the last plan that did not succeed in any of the last runs that tried them.
+
+    Returns:
+        PrintUserSync, the last try of each, and tries (how many in a row, `AGAIN` or more); by username.
+    """
+    plan = read(con, "user_sync_plan", site).select("action", "username")
+    return changes.failing(con, site).filter(pl.col("tries") >= AGAIN).join(plan, on=["action", "username"], how="semi")
+
+
+def _stays(con: Connection, site: str) -> pl.DataFrame:
+    """The users of customers whose record is at fault: they are told with the record."""
+    return ownership.owned(con, site).join(left_out(con, site), on="coworker_id", how="semi")
+
+
+def _wanted(con: Connection, site: str) -> pl.Series:
+    return read(con, "print_accounts", site).filter(pl.col("reason").is_null())["username"]

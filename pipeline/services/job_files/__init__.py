@@ -1,0 +1,1 @@
+"""Print jobs from files: daily print logs and CSV reports in a folder."""

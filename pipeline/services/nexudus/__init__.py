@@ -1,0 +1,1 @@
+"""Nexudus over REST: sessions, whole lists, single records, and what each answer means."""

@@ -1,0 +1,276 @@
+"""Read: what Nexudus and the print system have, complete or an error.
+
+What belongs here: asking the services, network first, and storing what they answered in one short commit. What does
+not: any rule about it (`decide.py`), or writing to a service (`pipeline.effects`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from pipeline.domain import tables
+from pipeline.domain.jobs import revised
+from pipeline.errors import UnsafeError
+from pipeline.reports.days import first_day, per_day
+from pipeline.services.nexudus.records import CREDIT_FIELDS, CUSTOMER_FIELDS, read_credits, read_customers
+from pipeline.services.nexudus.wire import moment
+from pipeline.services.printing import JobBatch
+from pipeline.services.reading import Read
+from pipeline.site import Site, Sites
+from pipeline.steps.identify import identify
+from pipeline.steps.run import Made, Number, Run
+from pipeline.store import jobs, memory, ownership
+from pipeline.store.sql import Connection, read, replace
+
+OVERLAP = timedelta(minutes=10)
+"""How far an incremental read reaches back behind the newest change seen: a list may lag behind a write."""
+
+AUDIT_SLICES = 12
+"""Where each user costs a call, every user is observed again at least once in so many runs."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One Nexudus list and the table it fills."""
+
+    entity: str
+    prefix: str
+    table: str
+    key: str
+    needs: tuple[str, ...]
+    filters: list[dict[str, int]]
+    parse: Callable[[list[Record], datetime], Read]
+    may_be_empty: bool = False
+
+
+@dataclass(frozen=True)
+class JobsMade(Made):
+    """The jobs that a read added, and what was printed on each of the last days (`reports.days.per_day`)."""
+
+    days: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+def customer_listing(sites: Sites) -> Listing:
+    """Every coworker of the account."""
+    return Listing(
+        "coworkers", "Coworker", "nexudus_customers", "coworker_id", CUSTOMER_FIELDS, [{}],
+        lambda records, at: read_customers(records, sites.digest, moment, at),
+    )  # fmt: skip
+
+
+def credit_listing(sites: Sites) -> Listing:
+    """Every granted credit of the printing credits that a site names."""
+    ids = sorted({credit_id for site in sites for credit_id in site.rules.credit_ids})
+    return Listing(
+        "coworkerextraservices", "CoworkerExtraService", "nexudus_credits", "credit_id", CREDIT_FIELDS,
+        [{"CoworkerExtraService_ExtraService": credit_id} for credit_id in ids],
+        lambda records, at: read_credits(records, moment, at),
+        may_be_empty=True,
+    )  # fmt: skip
+
+
+def read_lists(sites: Sites, names: Collection[str]) -> dict[str, Made]:
+    """Read some of the lists of the Nexudus account at the same time, and store them.
+
+    Args:
+        sites: every site; the lists are those of the account.
+        names: the tables to make: nexudus_customers, nexudus_credits.
+
+    Returns:
+        What was made, by table.
+
+    Raises:
+        UnsafeError: a list is empty that was not.
+        PrintbridgeError: a list could not be read completely.
+    """
+    lists = [each for each in (customer_listing(sites), credit_listing(sites)) if each.table in names]
+    with ThreadPoolExecutor(len(lists) or 1) as pool:
+        made = list(pool.map(partial(_read_list, sites), lists))
+    return {each.table: result for each, result in zip(lists, made, strict=True)}
+
+
+def read_users(site: Site, run: Run) -> Made:
+    """Read the print users with flags and balances, before the jobs: a print in between can only under-grant.
+
+    Raises:
+        UnsafeError: the list is empty, or its users carry the mark of another warehouse.
+        PrintbridgeError: the print system could not be read completely.
+    """
+    identify(site)
+    read_at = site.clock()
+    site.store.commit(lambda con: memory.note(con, site.key, memory.STARTED, run.id, read_at))
+    with site.store.connect() as con:
+        known = read(con, "print_users", site.key)
+    found = site.printing.users(known, partial(_to_observe, site, known), site.clock())
+    users = tables.checked("print_users", found.frame)
+    if not users.height:
+        raise UnsafeError(
+            f"{site.printing.title} at {site.printing.host} (site {site.name}) listed no users",
+            "an empty list is never believed: check the database or the token's rights, then run the site again",
+        )
+
+    def change(con: Connection) -> None:
+        _refuse_foreign_users(con, site.key, users)
+        replace(con, "print_users", users, site.key)
+
+    site.store.commit(change)
+
+    def note(con: Connection) -> None:
+        memory.remember(con, site.key, memory.problems("print_users"), json.dumps(odd), read_at)
+        memory.note(con, site.key, memory.USERS_READ, read_at.isoformat(), read_at)
+
+    odd = {problem.id: str(problem) for problem in found.problems}
+    site.store.commit(note)  # after the table: if this is lost, the next plan only thinks its users older
+    return Made(users, {"restricted": int(users["restricted"].sum()), "marked": int(users["marked"].sum())})
+
+
+def read_jobs(site: Site, run: Run) -> JobsMade:
+    """Read the jobs since the cursor with a look-back window; a row that changed is stored as its next revision."""
+    now = site.clock()
+    if run.reread_days:
+        batch = site.jobs.reread(now - timedelta(days=run.reread_days))
+    else:
+        with site.store.connect() as con:
+            cursor = memory.recall(con, site.key, memory.JOBS_CURSOR)
+        batch = site.jobs.read(cursor)
+
+    def change(con: Connection) -> tuple[pl.DataFrame, pl.DataFrame]:
+        added = jobs.append(con, news(con, site, batch, now))
+        if batch.cursor:
+            memory.remember(con, site.key, memory.JOBS_CURSOR, batch.cursor, now)
+        memory.remember(con, site.key, memory.JOB_PROBLEMS, json.dumps(batch.problems), now)
+        return added, jobs.printed(con, site.key, first_day(now))
+
+    added, printed = site.store.commit(change)
+    days = per_day(printed, site.rules.timezone, now)
+    numbers: dict[str, Number] = {
+        "read": batch.jobs.height, "unreadable": len(batch.problems), "pages": int(added["pages"].sum()),
+        "credits": float(added["cost"].sum() or 0), "pages_today": days["pages"][-1],
+        "credits_today": days["credits"][-1],
+    }  # fmt: skip
+    for problem in batch.problems:
+        run.say(f"{site.name}: {problem}")
+    return JobsMade(added, numbers, days=days)
+
+
+def news(con: Connection, site: Site, batch: JobBatch, now: datetime) -> pl.DataFrame:
+    """The jobs of a read that are new or changed, each under the name of its print, as PrintJobs to be appended.
+
+    Raises:
+        UnsafeError: a job of the read has the name of another print.
+    """
+    stored = jobs.known(con, site.key, batch.jobs, by_time=site.jobs.by_time, prefixes=site.jobs.prefixes)
+    batch = site.jobs.settled(batch, stored)
+    return revised(batch.jobs.join(batch.twins, on="job_id", how="left"), stored, site.key, now)
+
+
+def _refuse_foreign_users(con: Connection, site: str, users: pl.DataFrame) -> None:
+    """A warehouse that never owned a user must not meet users with its mark: their jobs would be nobody's."""
+    marked = users.filter("marked").height
+    if marked and not ownership.names(con, site).height:
+        raise UnsafeError(
+            f"{marked} PaperCut users of site {site} carry our mark, but this warehouse never owned a user: it is not"
+            " the one that made them",
+            f"restore the newest backup, or run `printbridge recover --site {site}`; nothing was changed",
+        )
+
+
+def _read_list(sites: Sites, listing: Listing) -> Made:
+    """Read a Nexudus list, whole or what changed, and store it whole.
+
+    A record that cannot be read keeps the row that it had: it is named, and is never evidence for anything.
+    """
+    now, where = sites.clock(), memory.problems(listing.table)
+    with sites.store.connect() as con:
+        before = read(con, listing.table)
+        complete_at = memory.recall(con, memory.ACCOUNT, memory.complete_read(listing.table))
+        odd: dict[str, str] = json.loads(memory.recall(con, memory.ACCOUNT, where) or "{}")
+    interval = timedelta(minutes=sites.settings.complete_read_minutes)
+    due = complete_at is None or now - datetime.fromisoformat(complete_at) >= interval
+    how, frame = "complete", before
+    if not due and before.height:
+        how = "changes"
+        frame, odd = _with_changes(sites, listing, before, odd, now)
+        total = sum(sites.nexudus.count(listing.entity, **filters) for filters in listing.filters)
+        expected = _expected(frame, listing, odd)
+        if total != expected:
+            how = f"complete: Nexudus counts {total}, the changes led to {expected}"
+    if how != "changes":
+        whole = listing.parse(_records(sites, listing), now)
+        odd = {problem.id: str(problem) for problem in whole.problems}
+        frame = pl.concat([whole.frame, _kept(before, listing, odd, now)])
+        if before.height and not frame.height and not listing.may_be_empty:
+            raise UnsafeError(
+                f"Nexudus listed no {listing.entity}, {before.height} were there before",
+                "an empty list is never believed: check the roles of the API user, then run again",
+            )
+    frame = tables.checked(listing.table, frame.sort(listing.key))
+    changed = frame.join(before, on=[listing.key, "updated_on"], how="anti").height
+    sites.store.commit(lambda con: replace(con, listing.table, frame))
+
+    def note(con: Connection) -> None:
+        memory.remember(con, memory.ACCOUNT, where, json.dumps(odd), now)
+        if how != "changes":
+            memory.note(con, memory.ACCOUNT, memory.complete_read(listing.table), now.isoformat(), now)
+
+    sites.store.commit(note)
+    return Made(frame, {"changed": changed, "read": how, "unreadable": len(odd)})
+
+
+def _records(sites: Sites, listing: Listing, **since: datetime) -> list[Record]:
+    reads = [
+        sites.nexudus.records(listing.entity, needs=listing.needs, **filters, **since) for filters in listing.filters
+    ]
+    return [record for records in reads for record in records]
+
+
+def _with_changes(
+    sites: Sites, listing: Listing, before: pl.DataFrame, odd: dict[str, str], now: datetime
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The stored rows, with those in place that changed since the newest change seen; and what cannot be read."""
+    newest: datetime = min(before.select(pl.col("updated_on").max()).item(), now)
+    update = listing.parse(_records(sites, listing, **{f"from_{listing.prefix}_UpdatedOn": newest - OVERLAP}), now)
+    again = {str(key) for key in update.frame[listing.key]}
+    odd = {id_: text for id_, text in odd.items() if id_ not in again}
+    odd |= {problem.id: str(problem) for problem in update.problems}
+    kept = before.filter(~pl.col(listing.key).is_in(update.frame[listing.key].to_list()))
+    read_at = pl.lit(now, dtype=pl.Datetime("us", "UTC"))
+    return pl.concat([kept.with_columns(read_at=read_at), update.frame]), odd
+
+
+def _kept(before: pl.DataFrame, listing: Listing, odd: Collection[str], now: datetime) -> pl.DataFrame:
+    """The former rows of records that cannot be read now."""
+    rows = before.filter(pl.col(listing.key).cast(pl.String).is_in(list(odd)))
+    return rows.with_columns(read_at=pl.lit(now, dtype=pl.Datetime("us", "UTC")))
+
+
+def _expected(frame: pl.DataFrame, listing: Listing, odd: Collection[str]) -> int:
+    """How many records Nexudus should count: those that have a row, and those that cannot be read and have none."""
+    return frame.height + len(set(odd) - {str(key) for key in frame[listing.key]})
+
+
+def _to_observe(site: Site, known: pl.DataFrame, names: Collection[str]) -> set[str]:
+    """Of the users that are there, those that are observed in this run: written to, printed, or longest not seen."""
+    now = site.clock()
+    with site.store.connect() as con:
+        cursor = memory.recall(con, site.key, memory.JOBS_CURSOR)
+    batch = site.jobs.read(cursor)
+    with site.store.connect() as con:
+        printed = news(con, site, batch, now)["username"].to_list()
+        changed = jobs.users_to_observe(con, site.key)
+    return changed | set(printed) | _slice(known.filter(pl.col("username").is_in(list(names))))
+
+
+def _slice(users: pl.DataFrame) -> set[str]:
+    """This run's share of the rolling audit: those who were observed longest ago."""
+    return set(users.sort("observed_at", "username").head(-(-users.height // AUDIT_SLICES))["username"])

@@ -1,0 +1,78 @@
+"""Reconcile: the print system, the ledger and Nexudus held against each other for one day of one site.
+
+What belongs here: reading the three, storing the answer, and the stop that an unexplained cent leads to. What does not:
+the comparison itself (`pipeline.domain.money.reconcile`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+
+from pipeline.domain import tables
+from pipeline.domain.money.reconcile import day_bounds, reconcile, summary
+from pipeline.services.nexudus import records
+from pipeline.site import Site
+from pipeline.steps.run import Made
+from pipeline.store import assignments, days, jobs, ownership, stops
+from pipeline.store.lines import lines_of, products_of
+from pipeline.store.sql import Connection
+
+
+@dataclass(frozen=True)
+class Day:
+    """Reconciliation of one day, not yet stored; settled: every charge in it is older than the settle time."""
+
+    frame: pl.DataFrame
+    settled: bool
+
+
+def reconcile_day(site: Site, day: date) -> Made:
+    """Reconcile one day and store the answer; an unexplained difference stops the charges of the site.
+
+    A list in Nexudus may lag, so a difference while a charge is younger than the settle time only turns the check red.
+    """
+    compared = compare(site, day)
+    frame, totals = tables.checked("reconciliation", compared.frame), summary(compared.frame)
+    site.store.commit(lambda con: days.replace(con, site.key, day, frame))
+
+    def stop(con: Connection) -> None:
+        if "charges" not in stops.stopped(con, site.key):
+            cents = totals["unexplained_cents"]
+            reason = f"{cents} cents of {day} cannot be explained; see the reconciliation of that day"
+            stops.record(con, site.key, "charges", state="stopped", reason=reason, at=site.clock())
+
+    if totals["unexplained_cents"] and compared.settled:
+        site.store.commit(stop)
+    return Made(frame, {**totals})
+
+
+def compare(site: Site, day: date) -> Day:
+    """What the three say of one day in the site's own zone.
+
+    Raises:
+        PrintbridgeError: Nexudus could not be read completely.
+    """
+    start, end = day_bounds(day, site.rules.timezone)
+    with site.store.connect() as con:
+        printed = jobs.between(con, site.key, start, end)
+        names = ownership.names(con, site.key)
+        given = assignments.assigned(con, site.key)
+        products = products_of(con, site.key, site.rules.charge_product_id)
+    listed: list[dict[str, Any]] = []
+    for product in products:
+        listed += site.nexudus.records(
+            "coworkerproducts",
+            CoworkerProduct_Product=product,
+            from_CoworkerProduct_SaleDate=start,
+            to_CoworkerProduct_SaleDate=end,
+        )
+    sales = records.sales(listed)
+    with site.store.connect() as con:
+        known = lines_of(con, site.key, printed, sales)
+    now = site.clock()
+    young = known.filter(pl.col("happened_at") > now - timedelta(minutes=site.settings.settle_minutes))
+    return Day(reconcile(printed, known, sales, site.rules, day, now, names, given), settled=young.is_empty())

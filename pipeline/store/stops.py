@@ -1,0 +1,188 @@
+"""Safety stops: what a gate closed stays closed until a person resumes it, and a resumption is used once.
+
+What belongs here: the append-only record of stops, resumptions and their use, and whether a restored warehouse was
+recovered. What does not: the gates themselves (caps in `domain.people.plan`, the difference of a day in
+`domain.money.reconcile`).
+
+A phase is `stopped`, `resumed` or `open`. A resumption is for one plan (its digest and its size) and one day. The first
+run that needs it uses it up, and so does the first run that does not: a permission that stays armed would let through
+what nobody has looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pipeline.domain.people.plan import Part
+from pipeline.errors import UnsafeError
+from pipeline.store import memory
+from pipeline.store.sql import Connection
+
+PHASES = ("charges", "remove", "rename")
+"""What can be stopped: sending charges, removing users, renaming users."""
+
+VALID = timedelta(days=1)
+"""How long a resumption that nobody used holds."""
+
+
+class Gate(NamedTuple):
+    """What a run is about to do in a phase, and why that needs a person; empty where it needs none."""
+
+    part: Part | None
+    why: str
+
+
+_RESTORED = "the backup"
+_RECOVER = "first run `printbridge recover --site {site}`"
+
+
+def states(con: Connection, site: str) -> dict[str, tuple[str, str]]:
+    """For each phase that was ever stopped, its state (stopped, resumed, open) and the reason."""
+    rows = con.execute(
+        "SELECT phase, arg_max(state, n), arg_max(reason, n) FROM stop_event WHERE site = $site GROUP BY phase"
+        " ORDER BY phase",
+        {"site": site},
+    ).fetchall()
+    return {phase: (state, reason) for phase, state, reason in rows}
+
+
+def stopped(con: Connection, site: str) -> dict[str, str]:
+    """The phases that are stopped now, each with its reason."""
+    return {phase: reason for phase, (state, reason) in states(con, site).items() if state == "stopped"}
+
+
+def record(
+    con: Connection, site: str, phase: str, *, state: str, reason: str, at: datetime, part: Part | None = None
+) -> None:
+    """Append a stop, a resumption (of one part of a plan), or its use (`open`) inside a transaction."""
+    plan, size = part or (None, None)
+    con.execute(
+        "INSERT INTO stop_event BY NAME SELECT $site AS site, $phase AS phase, coalesce(max(n) + 1, 0) AS n,"
+        " $state AS state, $at AS happened_at, $reason AS reason, $plan AS plan, $size AS size FROM stop_event"
+        " WHERE site = $site AND phase = $phase",
+        {
+            "site": site, "phase": phase, "state": state, "at": at, "reason": reason, "plan": plan, "size": size,
+        },
+    )  # fmt: skip
+
+
+def passed(con: Connection, site: str, phase: str, gate: Gate, *, by: str, at: datetime) -> str:
+    """Whether a run may go on with a phase, inside a transaction; the answer is recorded.
+
+    Args:
+        con: an open connection.
+        site: the site.
+        phase: one of PHASES.
+        gate: what the run is about to do there, and why that needs a person; empty where it needs none.
+        by: the plan or run that asks, for the record.
+        at: the current time, UTC.
+
+    Returns:
+        Why it may not go on; empty where it may.
+    """
+    state, reason = states(con, site).get(phase, ("open", ""))
+    if state == "stopped":
+        return f"Site {site} is stopped for {phase}: {reason}"
+    refused = _outdated(con, site, phase, gate, at) if state == "resumed" and gate.why else ""
+    if state == "resumed" and not refused:
+        used = f"used by {by}" if gate.why else f"not needed any more: {by} has nothing that was stopped"
+        record(con, site, phase, state="open", reason=used, at=at)
+        return ""
+    if gate.why:
+        why = f"{gate.why}. {refused}" if refused else gate.why
+        record(con, site, phase, state="stopped", reason=why, at=at)
+        return why
+    return ""
+
+
+def spend(con: Connection, site: str, phase: str, *, by: str, at: datetime) -> None:
+    """Use up a resumption that is for no plan, inside a transaction; one that is older than a day is a stop again."""
+    state, _ = states(con, site).get(phase, ("open", ""))
+    if state != "resumed":
+        return
+    late = _expired(con, site, phase, at)
+    record(con, site, phase, state="stopped" if late else "open", reason=late or f"used by {by}", at=at)
+
+
+def _outdated(con: Connection, site: str, phase: str, gate: Gate, at: datetime) -> str:
+    """Why a resumption does not hold for what a run is about to do; empty where it does."""
+    row = _latest(con, site, phase)
+    if row is not None and (row[0], row[1]) != gate.part:
+        allowed = f"{row[1]} rows were" if row[1] is not None else "no plan was"
+        return (
+            f"The plan has changed since the site was resumed: {allowed} allowed then, and these are "
+            f"{gate.part.size if gate.part else 0} others"
+        )
+    return _expired(con, site, phase, at)
+
+
+def _expired(con: Connection, site: str, phase: str, at: datetime) -> str:
+    row = _latest(con, site, phase)
+    if row is None or at - row[2] <= VALID:
+        return ""
+    return f"The site was resumed {row[2]:%Y-%m-%d %H:%M} UTC, which holds for one day and was not used"
+
+
+def _latest(con: Connection, site: str, phase: str) -> tuple[str | None, int | None, datetime] | None:
+    return con.execute(
+        "SELECT plan, size, happened_at FROM stop_event WHERE site = $site AND phase = $phase ORDER BY n DESC LIMIT 1",
+        {"site": site, "phase": phase},
+    ).fetchone()
+
+
+def refuse_if_stopped(con: Connection, site: str, phase: str) -> None:
+    """Stop here if the phase is stopped.
+
+    Raises:
+        UnsafeError: with the reason of the stop.
+    """
+    state, reason = states(con, site).get(phase, ("open", ""))
+    if state == "stopped":
+        raise UnsafeError(
+            f"Site {site} is stopped for {phase}: {reason}", f"review it, then run `printbridge resume {site}`"
+        )
+
+
+def note_restored(con: Connection, sites: Iterable[str], backup: str, at: datetime) -> None:
+    """Stop the charges of every site of a warehouse that a backup was put in the place of, inside a transaction."""
+    memory.note(con, memory.ACCOUNT, memory.RESTORED, at.isoformat(), at)
+    for site in sites:
+        if "charges" not in stopped(con, site):
+            reason = (
+                f"{_RESTORED} {backup} was restored, and lacks what was charged since; {_RECOVER.format(site=site)}"
+            )
+            record(con, site, "charges", state="stopped", reason=reason, at=at)
+
+
+def note_recovered(con: Connection, site: str, at: datetime) -> None:
+    """Remember that a site was recovered, and end the stop of the restored backup, inside a transaction.
+
+    A stop for any other reason stays until a person resumes it.
+    """
+    memory.note(con, site, memory.RECOVERED, at.isoformat(), at)
+    state, reason = states(con, site).get("charges", ("open", ""))
+    if state == "stopped" and reason.startswith(_RESTORED):
+        record(con, site, "charges", state="open", reason="recovered, and nothing is left in doubt", at=at)
+
+
+def unrecovered(con: Connection, site: str) -> bool:
+    """Whether a backup was put in the place of this warehouse and the site has not been recovered since."""
+    restored = memory.recall(con, memory.ACCOUNT, memory.RESTORED)
+    recovered = memory.recall(con, site, memory.RECOVERED)
+    return restored is not None and (recovered is None or recovered < restored)
+
+
+def refuse_if_unrecovered(con: Connection, site: str) -> None:
+    """Nobody can look at what a restored warehouse lacks before it was recovered.
+
+    Raises:
+        UnsafeError: a backup was restored, and the site not recovered since.
+    """
+    if unrecovered(con, site):
+        raise UnsafeError(
+            f"Site {site} cannot go on yet: a backup was restored, and what was charged since is not in it; nothing was"
+            " resumed",
+            _RECOVER.format(site=site),
+        )

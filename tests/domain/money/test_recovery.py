@@ -1,0 +1,239 @@
+"""What a lost or restored ledger cannot prove: which credit lines a person has to decide, and that nothing else moves.
+
+The history after the backup is made by the real rules; recovery then sees only what both services would show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.domain import tables
+from pipeline.domain.money import recovery
+from pipeline.domain.money.charges import standing
+from tests.frames import LEDGER, NOW, World, customers, grants, jobs, ledger, names_of, short
+
+PEOPLE = customers("coworker_id pay\n1 n\n2 y\n3 y")
+"""1 has credits, 2 has credits and pays what they leave, 3 pays."""
+
+CREDITS = grants("credit_id coworker_id remaining_uses\n71 1 90000\n72 2 90000")
+
+
+@dataclass(frozen=True)
+class Past:
+    """A site whose ledger is put back to `backup` while its world has gone on to `world`."""
+
+    world: World
+    backup: pl.DataFrame
+
+    @staticmethod
+    def begin(rows: str) -> Past:
+        """Jobs that were charged before the backup."""
+        past = Past(World(PEOPLE, jobs(rows), CREDITS), ledger()).charged()
+        return replace(past, backup=past.world.ledger)
+
+    def change(self, **columns: Any) -> Past:
+        """Every job changes in PaperCut, and is read again."""
+        return self.changed(self.world.jobs.with_columns(revision=pl.col("revision") + 1, **columns))
+
+    def changed(self, rows: pl.DataFrame) -> Past:
+        return replace(self, world=self.world.but(jobs=rows))
+
+    def charged(self) -> Past:
+        """A run: every line is done, and the credits are used or given back and name their last line."""
+        lines = self.world.charge()
+        done = lines.with_columns(state=pl.when(pl.col("state") == "held").then("state").otherwise(pl.lit("confirmed")))
+        moved = done.filter(pl.col("credit_id").is_not_null()).sort("ref").group_by("credit_id").agg(
+            back=pl.when(pl.col("kind") == "credit").then(-pl.col("amount_cents")).otherwise("amount_cents").sum(),
+            last=pl.col("ref").last(),
+        )  # fmt: skip
+        credits_ = self.world.grants.join(moved, on="credit_id", how="left").select(
+            pl.exclude("remaining_uses", "back", "last", "last_use"),
+            remaining_uses=pl.col("remaining_uses") + pl.col("back").fill_null(0),
+            last_use=pl.coalesce("last", "last_use"),
+        )  # fmt: skip
+        world = self.world.enter(done).but(grants=credits_.select(self.world.grants.columns))
+        return replace(self, world=world)
+
+    def site(self, lines: pl.DataFrame) -> recovery.Site:
+        names = names_of(self.world.customers)
+        held_by = self.world.customers.select("coworker_id", "email_key")
+        credits_ = self.world.grants.join(held_by, on="coworker_id")
+        return recovery.Site(self.world.rules, NOW, self.world.jobs, names, credits_, lines)
+
+    def proved(self) -> pl.DataFrame:
+        """The backup's ledger with what the sales in Nexudus prove."""
+        undone = standing(self.world.ledger).filter(stands="undone")["ref"].to_list()
+        sold = standing(self.world.ledger).filter(stands="live", kind="sale", state="confirmed")
+        new = sold.join(self.backup, on="ref", how="anti").with_columns(
+            revision=pl.lit(-1, pl.Int64), rule=pl.lit("recovered")
+        )
+        lines = pl.concat([self.backup, new.select(LEDGER.names())])
+        gone = lines.filter(pl.col("ref").is_in(undone), kind="sale")["ref"].to_list()
+        return pl.concat([lines, ledger(recovery.reversed_sales(self.site(lines), gone))])
+
+    def recovered(self) -> pl.DataFrame:
+        """What a person has to decide."""
+        return tables.checked("print_charges", recovery.unproven(self.site(self.proved())))
+
+    def decided(self, state: str = "confirmed") -> World:
+        """The world once a person gave every line the same answer."""
+        lines = pl.concat([self.proved(), ledger(self.recovered())])
+        recovered = (pl.col("rule") == recovery.RULE) & (pl.col("state") == "held")
+        return self.world.but(
+            ledger=lines.with_columns(state=pl.when(recovered).then(pl.lit(state)).otherwise("state"))
+        )
+
+
+def kinds(lines: pl.DataFrame) -> list[str]:
+    return [f"{job} {kind} {cents}" for job, kind, _, cents, _, _ in short(lines)]
+
+
+def standing_cents(lines: pl.DataFrame) -> dict[str, int]:
+    stands = standing(lines).filter(stands="live").group_by("job_id").agg(pl.sum("amount_cents"))
+    return {job: cents for job, cents in stands.rows() if cents}
+
+
+ONE = "job_id username cost\n1 c1@example.com 50"
+
+
+def test_a_use_whose_job_was_refunded_since_is_not_given_back_twice() -> None:
+    past = Past.begin(ONE).change(refunded=True).charged()
+    assert kinds(past.recovered()) == ["1 undo_credit 50"]
+    (reason,) = past.recovered()["reason"]
+    assert "credit 71 names this line as its last" in reason
+    assert past.decided().charge().is_empty()
+
+
+def test_a_refund_that_was_not_yet_given_back_is_given_back_on_retry() -> None:
+    past = Past.begin(ONE).change(refunded=True)
+    (line,) = past.recovered().iter_rows(named=True)
+    assert (line["kind"], line["amount_cents"], line["credit_id"]) == ("undo_credit", 50, 71)
+    assert line["reason"].startswith("recovered: the job changed after 50 cents of credits had paid for it")
+    assert past.decided("priced").charge().is_empty(), "the line that is retried is the only reversal"
+
+
+def test_a_job_that_costs_something_else_since_is_neither_given_back_nor_used_twice() -> None:
+    past = Past.begin(ONE).change(cost=pl.lit(Decimal(30))).charged()
+    assert kinds(past.recovered()) == ["1 credit 30", "1 undo_credit 50"]
+    assert past.decided().charge().is_empty()
+    assert standing_cents(past.decided().ledger) == {"1": 30}
+
+
+def test_a_job_since_the_backup_is_not_charged_again() -> None:
+    past = Past.begin("job_id username cost")
+    past = past.changed(jobs(ONE)).charged()
+    assert kinds(past.recovered()) == ["1 credit 50"]
+    world = past.decided()
+    assert world.charge().is_empty()
+    refunded = world.but(jobs=past.change(refunded=True).world.jobs).charge()
+    assert kinds(refunded) == ["1 undo_credit 50"], "a later refund gives back what a person confirmed"
+
+
+def test_the_use_that_a_credit_names_is_given_back_once_a_person_confirmed_it() -> None:
+    past = Past.begin("job_id username cost").changed(jobs(ONE)).charged().change(refunded=True)
+    past = past.changed(past.world.jobs.with_columns(revision=pl.lit(0, pl.Int64)))  # the warehouse was lost as a whole
+    assert kinds(past.recovered()) == ["1 credit 50"]
+    assert kinds(past.decided().charge()) == ["1 undo_credit 50"]
+    assert kinds(past.decided("void").charge()) == []
+
+
+def test_money_needs_no_person() -> None:
+    past = Past.begin("job_id username cost\n3 c3@example.com 50\n4 c3@example.com 20")
+    past = past.change(cost=pl.col("cost") + 5).charged()
+    assert past.recovered().is_empty()
+    assert past.decided().charge().is_empty()
+    assert standing_cents(past.decided().ledger) == {"3": 55, "4": 25}
+
+
+def test_money_for_a_job_that_changed_once_more_is_corrected() -> None:
+    past = Past.begin("job_id username cost\n3 c3@example.com 50").change(cost=pl.lit(Decimal(40))).charged()
+    past = past.change(cost=pl.lit(Decimal(30)))
+    assert kinds(past.decided().charge()) == ["3 sale 30", "3 undo_sale 40"]
+
+
+def test_a_sale_that_a_person_deleted_stays_for_the_reconciliation() -> None:
+    past = Past.begin("job_id username cost\n3 c3@example.com 50")
+    (ref,) = past.backup["ref"]
+    assert recovery.reversed_sales(past.site(past.backup), [ref]).is_empty()
+
+
+def test_what_a_person_decided_is_not_asked_again() -> None:
+    past = Past.begin(ONE).change(cost=pl.lit(Decimal(30)))
+    voided = past.backup.with_columns(state=pl.lit("void"))
+    assert recovery.unproven(past.site(voided)).is_empty()
+
+
+def test_a_reference_of_a_job_that_the_log_lacks_is_shown() -> None:
+    past = Past.begin("job_id username cost").changed(jobs(ONE)).charged().changed(jobs("job_id"))
+    (line,) = past.recovered().iter_rows(named=True)
+    assert (line["job_id"], line["kind"], line["amount_cents"], line["printed_at"]) == ("1", "credit", 0, NOW)
+
+
+def test_a_new_line_never_takes_a_reference_that_a_recovered_reversal_has() -> None:
+    past = Past.begin(ONE)
+    for cost in (30, 50):  # back to what it was: the ledger looks right, and credit 71 names the second reversal
+        past = past.change(cost=pl.lit(Decimal(cost))).charged()
+    world = past.decided()
+    again = world.but(jobs=past.change(cost=pl.lit(Decimal(20))).world.jobs).charge()
+    assert not set(again["ref"]) & set(world.ledger["ref"])
+
+
+Job = tuple[str, int]
+Change = tuple[int, bool, int]
+
+people = st.sampled_from(["c1@example.com", "c2@example.com", "c3@example.com"])
+job = st.tuples(people, st.integers(1, 60))
+change = st.tuples(st.integers(0, 5), st.booleans(), st.integers(1, 60))
+days = st.lists(st.tuples(st.lists(job, max_size=2), st.lists(change, max_size=3)), min_size=1, max_size=3)
+
+
+def printed(people: list[Job], first: int) -> pl.DataFrame:
+    lines = [f"{first + place} {name} {cost}" for place, (name, cost) in enumerate(people)]
+    return jobs("\n".join(["job_id username cost", *lines]))
+
+
+def altered(rows: pl.DataFrame, change: Change) -> pl.DataFrame:
+    """A job is refunded, or costs something else."""
+    place, refund, cost = change
+    hit = pl.col("job_id") == str(place + 1)
+    other = {"refunded": pl.lit(value=True)} if refund else {"cost": pl.lit(Decimal(cost))}
+    (name, value), *_ = other.items()
+    return rows.with_columns(
+        pl.col("revision") + hit.cast(pl.Int64),
+        pl.when(hit).then(value).otherwise(name).cast(rows.schema[name]).alias(name),
+    )
+
+
+@settings(max_examples=150)
+@given(before=st.lists(job, max_size=4), since=days)
+def test_once_a_person_confirmed_what_happened_nothing_is_charged_or_given_back_again(
+    before: list[Job], since: list[tuple[list[Job], list[Change]]]
+) -> None:
+    past = Past(World(PEOPLE, printed(before, 1), CREDITS), ledger()).charged()
+    past = replace(past, backup=past.world.ledger)
+    for fresh, changes in since:
+        rows = pl.concat([past.world.jobs, printed(fresh, past.world.jobs.height + 1)])
+        for each in changes:
+            rows = altered(rows, each)
+        past = past.changed(rows).charged()
+    world = past.decided()
+    assert world.charge().is_empty(), "recovered and confirmed, a run still finds something to do"
+    assert standing_cents(world.ledger) == standing_cents(past.world.ledger)
+    refunded = world.but(jobs=world.jobs.with_columns(refunded=True, revision=pl.col("revision") + 1)).charge()
+    assert not set(refunded["ref"]) & set(world.ledger["ref"]), "a reference stands for two lines"
+    given_back = refunded.group_by("job_id").agg(pl.sum("amount_cents"))
+    assert dict(given_back.rows()) == standing_cents(world.ledger), "a refund of everything gives back what was charged"
+
+
+@pytest.mark.parametrize("state", ["confirmed", "void"])
+def test_recovery_twice_asks_nothing_new(state: str) -> None:
+    past = Past.begin(ONE).change(cost=pl.lit(Decimal(30))).charged()
+    lines = past.decided(state).ledger
+    assert recovery.unproven(past.site(lines)).join(lines, on="ref", how="anti").is_empty()

@@ -1,0 +1,61 @@
+"""What replaces a charge waits for the charge to go; what a person keeps is paid."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from pipeline.domain.money.reversals import TAKEN_BACK, replacing, taken_back, waiting
+from tests.frames import World, customers, jobs, ledger, short
+
+PAYER = customers("coworker_id pay\n1 y")
+
+
+def changed(cost: int, *, revision: int = 1, before: World | None = None, **states: str) -> World:
+    """A world whose job cost 60, was sold, and costs something else now."""
+    if before is None:
+        sold = World(PAYER, jobs("job_id cost\n1 60"))
+        before = sold.enter(sold.charge(), sale="confirmed")
+    after = before.but(jobs=jobs(f"job_id revision cost\n1 {revision} {cost}"))
+    return after.enter(after.charge(), **states)
+
+
+def rows(frame: pl.DataFrame) -> list[tuple[object, ...]]:
+    """Kind and sequence of each reference."""
+    short_of = [
+        pl.concat_str(pl.col(name).str.slice(6, 1), pl.col(name).str.slice(18, 1)).alias(name) for name in frame.columns
+    ]
+    return sorted(frame.select(short_of).rows())
+
+
+def test_a_new_line_waits_for_every_reversal_of_its_job_that_is_neither_done_nor_refused() -> None:
+    once = changed(40)
+    assert rows(waiting(once.ledger)) == [("S1", "R0")]
+    twice = changed(30, revision=2, before=once)
+    assert rows(waiting(twice.ledger)) == [("S1", "R0"), ("S2", "R0"), ("S2", "R1")]
+
+
+@pytest.mark.parametrize("state", ["confirmed", "void"])
+def test_a_settled_reversal_is_waited_for_no_longer(state: str) -> None:
+    assert waiting(changed(40, undo_sale=state).ledger).is_empty()
+
+
+def test_a_line_never_waits_for_its_own_reversal_nor_for_that_of_a_later_change() -> None:
+    unsent = World(PAYER, jobs("job_id cost\n1 60"))
+    unsent = unsent.enter(unsent.charge()).but(jobs=jobs("job_id revision refunded\n1 1 y"))
+    assert waiting(unsent.enter(unsent.charge()).ledger).is_empty()
+
+
+def test_what_a_person_keeps_is_paid_and_only_what_lacks_is_decided() -> None:
+    for cost, lacks in ((40, []), (60, []), (90, [("1", "sale", 2, 30, "priced", "money")])):
+        world = changed(cost)
+        reversal = world.ledger.filter(pl.col("kind") == "undo_sale")["ref"]
+        if not reversal.len():
+            continue
+        back = taken_back(replacing(world.ledger, reversal[0]), TAKEN_BACK)
+        kept = world.ledger.with_columns(state=pl.when(pl.col("ref") == reversal[0]).then(pl.lit("void"))
+                                         .when(pl.col("ref").is_in(back["undoes"].implode())).then(pl.lit("void"))
+                                         .otherwise("state"))  # fmt: skip
+        world = world.but(ledger=pl.concat([kept, ledger(back, undo_sale="confirmed")]))
+        assert short(world.charge()) == lacks, f"cost {cost}"
+        assert world.enter(world.charge()).charge().is_empty(), "and decided once"

@@ -1,0 +1,200 @@
+"""Jobs of guests and unknown users: listed, given to a customer and charged by what held when printed, or waived.
+
+The oracle is what Nexudus holds, and that the day still reconciles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from pipeline.domain.money.charges import print_charges, unattributed
+from pipeline.errors import ConfigError, MissingError, UnsafeError
+from pipeline.operations import held
+from pipeline.operations.causes import causes
+from tests.commands import printbridge
+from tests.frames import NOW, World, customers, grants, jobs, rules
+from tests.harness import Harness, credit, customer, telling, world
+
+GIVEN = {"job_id": pl.String, "coworker_id": pl.Int64, "email_key": pl.String}
+
+
+@pytest.fixture(scope="module")
+def whole() -> Generator[Harness, None, None]:
+    people = [
+        customer(101, PaperCutPayAsYouPrint=True), customer(102, PaperCutPayAsYouPrint=True), customer(103),
+        customer(104, Archived=True),
+    ]  # fmt: skip
+    with telling(world(people, [credit(403, 103, 100)], sites=("london", "leeds")), customers="all") as bridge:
+        bridge.advance(minutes=1)
+        for site in ("london", "leeds"):
+            assert bridge.sync(site).ok
+        yield bridge
+
+
+@pytest.fixture
+def bridge(whole: Harness) -> Generator[Harness, None, None]:
+    yield whole
+    for site in ("london", "leeds"):
+        assert whole.sync(site).ok
+        assert whole.reconcile(site=site).metadata["reconciliation"]["unexplained_cents"] == 0
+    assert causes(whole.sites, []) == []
+
+
+def printed(bridge: Harness, cost: int, site: str = "london", username: str = "staff") -> str:
+    """A mature job, seen by a run."""
+    job = bridge.print_job(username, cost, site=site)["job_id"]
+    bridge.advance(minutes=31)
+    assert bridge.sync(site).ok
+    return str(job)
+
+
+def sold(bridge: Harness) -> list[tuple[int, int]]:
+    return sorted((sale["CoworkerId"], sale["Quantity"]) for sale in bridge.sales())
+
+
+def assign(bridge: Harness, *wanted: str, to: int | None, only: str | None = None) -> None:
+    held.assign(bridge.sites, wanted, to, reason="a test", operator="test", only=only)
+
+
+def test_a_guests_job_is_listed_assigned_by_the_command_and_charged_once(bridge: Harness) -> None:
+    job = printed(bridge, 44)
+    before = sold(bridge)
+    listed = printbridge("held", "list", "--json").document
+    assert (listed["held"], [row["job_id"] for row in listed["jobs"]]) == ([], [job])
+    row = listed["jobs"][0]
+    assert (row["site"], row["username"], row["cost"], row["why"]) == ("london", "staff", "44", "never ours")
+    assert f"{job}  " in (shown := printbridge("held", "list", "--site", "london").out)
+    assert "printbridge held assign JOB --customer ID" in shown
+    said = printbridge("held", "assign", job, "--customer", "101", "--site", "london")
+    assert said.out == f"{job}: Now of customer 101. The next run charges them.\n"
+    assert printbridge("held", "list", "--json").document["jobs"] == [], "it is decided"
+    assert sold(bridge) == before, "the command itself charges nothing"
+    for _ in range(2):
+        assert bridge.sync().ok
+    assert sold(bridge) == sorted([*before, (101, 44)])
+    told = printbridge("explain", job).out
+    assert "assigned to customer 101" in told
+
+
+def test_an_assigned_job_is_paid_with_the_credits_of_its_customer(bridge: Harness) -> None:
+    job, left, before = printed(bridge, 30), bridge.credits()[403], sold(bridge)
+    assign(bridge, job, to=103, only="london")
+    assert bridge.sync().ok
+    assert (bridge.credits()[403], sold(bridge)) == (left - 30, before)
+
+
+def test_it_is_charged_by_what_held_when_it_was_printed(bridge: Harness) -> None:
+    bridge.edit("coworkers", 102, PaperCutFreePrinting=True)
+    bridge.advance(minutes=1)
+    assert bridge.sync().ok
+    job = printed(bridge, 21)
+    bridge.edit("coworkers", 102, PaperCutFreePrinting=False)
+    bridge.advance(minutes=1)
+    assert bridge.sync().ok
+    before = sold(bridge)
+    assign(bridge, job, to=102, only="london")
+    assert bridge.sync().ok
+    assert (bridge.events()[job], sold(bridge)) == (["waive 21 confirmed"], before), "free when it was printed"
+
+
+def test_waived_is_charged_to_nobody_and_told_no_more(bridge: Harness) -> None:
+    job, before = printed(bridge, 17), sold(bridge)
+    code = printbridge("held", "assign", job, "--waive", code=2).code
+    assert code == 2, "a reason is needed"
+    done = printbridge("held", "assign", job, "--waive", "--reason", "a visitor", "--json").document
+    assert (done["waived"], done["customer"], [each["job_id"] for each in done["jobs"]]) == (True, None, [job])
+    assert bridge.sync().ok
+    assert (sold(bridge), bridge.events().get(job)) == (before, None)
+    told = printbridge("explain", job).out
+    assert "waived" in told
+    assert "a visitor" in told
+
+
+def test_a_look_asks_for_the_run_that_charges_it(bridge: Harness) -> None:
+    from pipeline.steps.look import Looker
+
+    job = printed(bridge, 12)
+    assert bridge.sync().ok
+    assert Looker(bridge.sites).look(bridge.sites.clock())["london"] == (None, False)
+    assign(bridge, job, to=101, only="london")
+    assert Looker(bridge.sites).look(bridge.sites.clock())["london"] == ("jobs have become mature", False)
+
+
+def test_jobs_of_the_same_number_at_two_sites_need_the_site(bridge: Harness) -> None:
+    here, job = printed(bridge, 6), printed(bridge, 5, site="leeds")
+    assert int(job) <= int(here), "each server counts from 1"
+    with pytest.raises(ConfigError, match=rf"The sites london, leeds each have a job {job}"):
+        assign(bridge, job, to=101)
+    assign(bridge, job, to=102, only="leeds")
+    assert bridge.sync("leeds").ok
+    assert (102, 5) in sold(bridge)
+    assign(bridge, here, to=None, only="london")
+
+
+def test_what_may_not_be_assigned_is_refused_with_the_reason(bridge: Harness) -> None:
+    mine = printed(bridge, 9, username="c101@example.com")
+    guests = printed(bridge, 8)
+    before = sold(bridge)
+    refused = {
+        (mine, 102): (UnsafeError, rf"Job {mine} of site london has lines in the ledger"),
+        ("999999", 101): (MissingError, "No job 999999 is in the log of london"),
+        (guests, 999): (ConfigError, "Customer 999 was not in Nexudus"),
+        (guests, 104): (ConfigError, "Customer 104 is archived"),
+    }
+    for (job, to), (error, text) in refused.items():
+        with pytest.raises(error, match=text):
+            assign(bridge, job, to=to, only="london")
+    with pytest.raises(UnsafeError):
+        assign(bridge, guests, mine, to=101, only="london")
+    assert bridge.sync().ok
+    assert sold(bridge) == before, "all of them or none"
+    bridge.refund(int(guests))
+    bridge.sync(**{"printbridge/reread_days": "45"})
+    with pytest.raises(UnsafeError, match="is no chargeable job without an owner"):
+        assign(bridge, guests, to=101, only="london")
+
+
+# --- the rule --------------------------------------------------------------------------------------------------------
+
+
+def lines(world_: World, assigned: pl.DataFrame) -> list[tuple[str, int, str]]:
+    from pipeline.domain.people.accounts import print_accounts
+
+    accounts = print_accounts(world_.customers, world_.grants, world_.uses, world_.rules, NOW)
+    names = world_.names
+    assert names is not None
+    made = print_charges(
+        world_.jobs, accounts, world_.customers, names, world_.grants, world_.uses, world_.ledger, world_.rules, NOW,
+        assigned=assigned,
+    )  # fmt: skip
+    return made.select("job_id", "coworker_id", "rule").rows()
+
+
+def test_what_a_person_decided_goes_before_a_name_that_became_ours_later() -> None:
+    people = customers("coworker_id pay\n1 y\n2 y")
+    owners = pl.DataFrame(
+        {"username": ["c1@example.com"], "owned_from": [NOW], "coworker_id": [1], "email_key": ["c1@example.com"]},
+        schema_overrides={"owned_from": pl.Datetime("us", "UTC")},
+    )
+    printed_before = World(
+        people, jobs("job_id\n7\n8\n9"), grants=grants("credit_id remaining_uses\n1 0"), names=owners,
+        rules=rules("pay_per_print"),
+    )  # fmt: skip
+    decided = pl.DataFrame([("7", 2, "c2@example.com"), ("8", None, None)], schema=GIVEN, orient="row")
+    assert sorted(lines(printed_before, decided)) == [("7", 2, "money"), ("9", 1, "money")]
+    assert sorted(lines(printed_before, decided.clear())) == [("7", 1, "money"), ("8", 1, "money"), ("9", 1, "money")]
+    nobody = owners.clear()
+    left = unattributed(printed_before.jobs, nobody, printed_before.rules, assigned=decided)
+    assert left["job_id"].to_list() == ["9"]
+
+
+def test_a_shared_account_is_nobodys_whatever_is_assigned() -> None:
+    people = customers("coworker_id pay\n2 y")
+    shared = World(people, jobs("job_id shared_account\n7 y"), rules=rules("pay_per_print"))
+    shared = replace(shared, names=pl.DataFrame(schema={"username": pl.String, "owned_from": pl.Datetime("us", "UTC"),
+                                                        "coworker_id": pl.Int64, "email_key": pl.String}))  # fmt: skip
+    assert lines(shared, pl.DataFrame([("7", 2, "c2@example.com")], schema=GIVEN, orient="row")) == []

@@ -1,0 +1,230 @@
+"""What people do in PaperCut and in Nexudus by hand, and what a run makes of it, against real servers.
+
+What belongs here: removals that drip, permissions that a person gives, users that staff rename, unmark or adjust, and
+settings of PaperCut that make a write void. What does not: the ordinary course (`test_sync.py`), the rules alone
+(`tests/domain/people/test_hands.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UnsafeError
+from pipeline.operations import resume
+from pipeline.store import stops
+from tests.harness import PIN_LENGTH, Harness, credit, customer, running, world
+
+PAYS = {"PaperCutPayAsYouPrint": True}
+
+
+def mail(number: int) -> str:
+    return f"c{number}@example.com"
+
+
+def people(count: int) -> list[dict[str, object]]:
+    return [customer(number, **PAYS) for number in range(101, 101 + count)]
+
+
+def suspend(bridge: Harness, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        bridge.edit("coworkers", number, Active=False)
+
+
+# Removals that drip ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [None, "drop_after", "late_commit"])
+def test_removals_that_drip_stop_before_the_eleventh_whether_they_are_answered_or_not(
+    folder: Path, fault: str | None
+) -> None:
+    """A lost answer is a removal that may have happened, so it counts against the cap of a day."""
+    with running(folder, world(people(40))) as bridge:
+        outcome = bridge.sync()
+        assert outcome.ok
+        for first in range(101, 117, 4):
+            suspend(bridge, first, 4)
+            if fault:
+                bridge.fault("london", "api.deleteExistingUser", fault, times=4, seconds=1)
+            outcome = bridge.sync()
+            bridge.advance(minutes=5)
+        assert len(bridge.users()) == 1 + 40 - 8, "a third four would have made twelve of the ten that may go in a day"
+        assert "12 removals in 24 hours with this run" in str(outcome.failures)
+
+
+def test_a_removal_that_papercut_refuses_does_not_count(folder: Path) -> None:
+    with running(folder, world(people(40))) as bridge:
+        assert bridge.sync().ok
+        suspend(bridge, 101, 5)
+        for _ in range(4):
+            bridge.fault("london", "api.getUserProperties", "status", code=401, times=99)
+            bridge.sync()
+            bridge.heal()
+        assert len(bridge.users()) == 41
+        assert bridge.sync().ok
+        assert len(bridge.users()) == 36
+
+
+# What a person allows -------------------------------------------------------------------------------------------------
+
+
+def restore(bridge: Harness, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        bridge.edit("coworkers", number, Active=True)
+
+
+def stop_events(bridge: Harness, phase: str) -> list[tuple[str, str]]:
+    with bridge.sites.store.connect() as con:
+        return con.execute("SELECT state, reason FROM stop_event WHERE phase = ? ORDER BY n", [phase]).fetchall()
+
+
+@pytest.fixture
+def forty(folder: Path) -> Generator[Harness, None, None]:
+    """Forty users of ours, of which six are to go at once: one more than the cap."""
+    with running(folder, world(people(40))) as bridge:
+        assert bridge.sync().ok
+        suspend(bridge, 101, 6)
+        assert "6 removals in this run" in str(bridge.sync().failures)
+        yield bridge
+
+
+def test_a_resumption_that_was_not_needed_does_not_stay_armed(forty: Harness) -> None:
+    restore(forty, 101, 6)
+    forty.resume("london", "remove")
+    assert forty.sync().ok
+    assert stop_events(forty, "remove")[-1][0] == "open", "a quiet run uses it up"
+    forty.advance(days=6)
+    suspend(forty, 101, 30)
+    assert "30 removals in this run" in str(forty.sync().failures)
+    assert len(forty.users()) == 41, "nobody has looked at these thirty"
+
+
+def test_a_resumption_lets_through_the_plan_that_was_shown_and_no_other(forty: Harness) -> None:
+    allowed = resume.stopped(forty.sites["london"], "remove")
+    assert (
+        "To resume allows 6 removals for one day, and no other: 6 customers (101, 102, 103, 104, 105, ...)"
+        in (allowed["remove"])
+    )
+    forty.resume("london", "remove")
+    suspend(forty, 107, 1)
+    text = str(forty.sync().failures)
+    assert "The plan has changed since the site was resumed: 6 rows were allowed then, and these are 7 others" in text
+    assert len(forty.users()) == 41
+    forty.resume("london", "remove")
+    assert forty.sync().ok
+    assert len(forty.users()) == 34
+    assert [state for state, _ in stop_events(forty, "remove")] == ["stopped", "resumed", "stopped", "resumed", "open"]
+
+
+def test_other_changes_in_the_plan_do_not_void_a_resumption(forty: Harness) -> None:
+    forty.resume("london", "remove")
+    forty.add("coworkers", customer(301, **PAYS))
+    forty.print_job(mail(120), 30)
+    assert forty.sync().ok
+    assert len(forty.users()) == 36
+
+
+def test_a_resumption_holds_for_a_day(forty: Harness) -> None:
+    forty.resume("london", "remove")
+    forty.advance(hours=25)
+    assert "was not used" in str(forty.sync().failures)
+    assert len(forty.users()) == 41
+
+
+def test_nothing_is_resumed_where_the_plan_has_changed_since_it_was_shown(forty: Harness) -> None:
+    site = forty.sites["london"]
+    shown = resume.stopped(site)
+    suspend(forty, 107, 1)
+    forty.sync()
+    with pytest.raises(UnsafeError, match="has changed since it was shown"):
+        resume.resume(site, shown, "a test")
+    resume.resume(site, resume.stopped(site), "a test")
+    assert forty.sync().ok
+
+
+def test_a_resumption_of_charges_is_used_up_by_the_first_run_and_lapses_after_a_day(folder: Path) -> None:
+    with running(folder, world(people(2))) as bridge:
+        assert bridge.sync().ok
+        stop = partial(stops.record, site="london", phase="charges", state="stopped", reason="7 cents of a day")
+        bridge.sites.store.commit(lambda con: stop(con, at=bridge.sites.clock()))
+        assert "To resume lets the next run charge" in resume.stopped(bridge.sites["london"])["charges"]
+        bridge.resume("london", "charges")
+        bridge.print_job(mail(101), 30)
+        bridge.advance(hours=25)
+        text = str(bridge.sync().failures)
+        assert "holds for one day and was not used" in text
+        assert bridge.sales() == []
+        bridge.resume("london", "charges")
+        assert bridge.sync().ok
+        assert [sale["Quantity"] for sale in bridge.sales()] == [30]
+        assert stop_events(bridge, "charges")[-1][0] == "open"
+
+
+# Access before decoration ---------------------------------------------------------------------------------------------
+
+
+def test_a_restriction_and_a_pin_do_not_wait_for_a_name_that_papercut_refuses(folder: Path) -> None:
+    """Every second call that sets properties is refused: the one for the name, behind the ones for access."""
+    with running(folder, world([customer(101, **PAYS)], [credit(401, 101, 50)])) as bridge:
+        assert bridge.sync().ok
+        bridge.edit("coworkers", 101, FullName="Other", PaperCutPayAsYouPrint=False, AccessPincode="77777")
+        bridge.fault("london", "api.setUserProperties", "status", code=401, times=99, after=2)
+        bridge.sync()
+        user = bridge.users()[mail(101)]
+        assert (user["restricted"], user["pin"], user["full_name"]) == (True, "77777", "Customer 101")
+
+
+def test_an_email_change_over_its_cap_does_not_delay_a_restriction(folder: Path) -> None:
+    numbers = range(101, 109)
+    credits_ = [credit(number + 300, number, 50) for number in numbers]
+    with running(folder, world(people(8), credits_)) as bridge:
+        assert bridge.sync().ok
+        for number in numbers:
+            bridge.edit("coworkers", number, Email=f"new{number}@example.com", PaperCutPayAsYouPrint=False)
+        assert "8 renames and e-mail changes" in str(bridge.sync().failures)
+        users = bridge.users()
+        assert all(users[mail(number)]["restricted"] for number in numbers)
+        bridge.resume("london", "rename")
+        assert bridge.sync().ok, "what was set before the rename is no part of what was allowed"
+        assert all(f"new{number}@example.com" in bridge.users() for number in numbers)
+
+
+def test_a_name_with_control_characters_is_cleaned_and_settles(folder: Path) -> None:
+    with running(folder, world([customer(101, **PAYS, FullName=" Ann\u000bLee\u0085 " + "x" * 300)])) as bridge:
+        assert bridge.sync().ok
+        name = bridge.users()[mail(101)]["full_name"]
+        assert name == ("Ann Lee  " + "x" * 300)[:255]
+        bridge.forget_calls()
+        assert bridge.sync().ok
+        assert bridge.writes() == {}
+
+
+# The length of passwords ----------------------------------------------------------------------------------------------
+
+
+def test_a_longer_minimum_password_writes_every_password_again_once(folder: Path) -> None:
+    with running(folder, world(people(3))) as bridge:
+        assert bridge.sync().ok
+        bridge.papercut("setConfigValue", PIN_LENGTH, "10")
+        bridge.forget_calls()
+        assert bridge.sync().ok
+        assert {user["password"] for name, user in bridge.users().items() if name != "staff"} == {
+            "0000010101", "0000010102", "0000010103",
+        }  # fmt: skip
+        assert bridge.calls()["sites"]["london"]["api.getConfigValue"] <= 2, "one call for a run, not one for a user"
+        bridge.forget_calls()
+        assert bridge.sync().ok
+        assert bridge.writes() == {}
+
+
+def test_a_password_whose_answer_was_lost_is_written_again(folder: Path) -> None:
+    with running(folder, world(people(1))) as bridge:
+        assert bridge.sync().ok
+        bridge.papercut("setConfigValue", PIN_LENGTH, "10")
+        bridge.fault("london", "api.setUserProperties", "drop_before", times=1)
+        assert not bridge.sync().ok
+        assert bridge.sync().ok
+        assert bridge.users()[mail(101)]["password"] == "0000010101"

@@ -19,7 +19,7 @@ from pipeline.domain.people import accounts, plan
 from pipeline.domain.people.ownership import under_current_names
 from pipeline.domain.people.reasons import REASONS
 from pipeline.domain.rules import SiteRules
-from pipeline.errors import MissingError
+from pipeline.errors import MissingError, PrintbridgeError
 from pipeline.site import Site
 from pipeline.steps.run import Made, Number, Run, numbered
 from pipeline.store import assignments, history, jobs, memory, ownership
@@ -111,7 +111,7 @@ def plan_users(site: Site) -> PlanMade:
     gone = _gone(site, plan.missing(wanted, owned))
     made = plan.user_sync_plan(
         site.printing.as_kept(wanted), users, owned, unsettled, gone, rules, now,
-        password_length=site.printing.password_length(),
+        password_length=_password_length(site),
     )  # fmt: skip
     frame = tables.checked("user_sync_plan", made)
     events = [
@@ -195,6 +195,17 @@ def _gone(site: Site, missing: pl.DataFrame) -> pl.DataFrame:
         except MissingError:
             gone.append(coworker_id)
     return pl.DataFrame({"coworker_id": gone}, schema={"coworker_id": pl.Int64})
+
+
+def _password_length(site: Site) -> int | None:
+    """The length to which passwords are padded; None where the print system does not say.
+
+    So a plan needs no server. Applying a plan asks again, and tells what is wrong with its remedy.
+    """
+    try:
+        return site.printing.password_length()
+    except PrintbridgeError:
+        return None
 
 
 def _named(form: str, numbers: Mapping[str, int]) -> dict[str, Number]:

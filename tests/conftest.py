@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from pipeline.sandbox.database import get_server
+
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis_settings.load_profile("ci")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the one process that starts the others add the system user of PostgreSQL: two at once would add it twice."""
+    if not hasattr(config, "workerinput"):
+        with tempfile.TemporaryDirectory() as place:
+            get_server(Path(place), cleanup_mode=None, start=False)
 
 
 @pytest.fixture

@@ -254,12 +254,14 @@ class Simulation:
                     kind = dict(FAULTS[self.random.choice(list(FAULTS))])
                     if kind["action"] == "throttle" and self.random.random() < 0.9:
                         continue  # it ends the run, so it is rarer than the others
-                    faults.append({"target": "nexudus", "match": write, **kind, "after": place - len(faults) % 2})
+                    faults.append(
+                        {"target": "nexudus", "match": write, **kind, "after": max(0, place - len(faults) % 2)}
+                    )
         spoiled = ("drop_before", "status", "truncate")
         faults += [
             {"target": "nexudus", "match": "GET co*", "action": self.random.choice(spoiled),
-             "after": self.random.randrange(12)}
-            for _ in range(self.random.randint(2, 5))
+             "after": self.random.randrange(16)}
+            for _ in range(self.random.randint(5, 9))
         ]  # fmt: skip
         self.harness.control.post("faults", json=faults).raise_for_status()
 

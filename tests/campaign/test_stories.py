@@ -18,12 +18,11 @@ REPLAY = f"replay: python -m tests.campaign {{}} --seed {SEED}"
 
 def test_people_print_while_servers_misbehave_and_runs_are_killed(folder: Path) -> None:
     with simulated(folder, SEED, CHARGING, prints=15, faulted=0.35) as story:
-        while story.happened["kill"] < 14:
+        while story.kills < 8:
             story.step()
         finding = story.examine()
         assert not finding, f"{finding}; {REPLAY.format('charging')}"
-        assert story.kills >= 8, f"only {story.kills} runs were killed"
-        assert story.fired >= 0.2 * story.calls(), f"only {story.fired} of {story.calls()} calls were faulted"
+        assert story.fired >= story.calls() / 7, f"only {story.fired} of {story.calls()} calls were faulted"
         assert story.unexplained() == 0
 
 

@@ -94,7 +94,7 @@ def test_only_users_that_are_surely_a_customers_are_offered(before: Harness) -> 
 
 def test_a_user_with_the_mark_of_another_customer_is_refused(before: Harness) -> None:
     planned(before)
-    tables = before.bridge.warehouse
+    tables = before.sites.store
     marked = pl.when(username="c101@example.com").then(pl.lit(999)).otherwise("marked_coworker_id")
     users = tables.read("print_users", "london").with_columns(marked_coworker_id=marked, marked=marked.is_not_null())
     with tables.connect() as con:
@@ -117,7 +117,7 @@ def test_a_refused_call_leaves_the_user_as_it_was_and_not_ours(before: Harness) 
     rows = planned(before).filter(username="ann").with_columns(username=pl.lit("ann2"))
     (result,) = take_over(before, rows).values()
     assert (result.outcome, "no such user" in result.detail) == ("failed", True)
-    with before.bridge.warehouse.connect() as con:
+    with before.sites.store.connect() as con:
         assert ownership.owned(con, "london").height == 0
 
 

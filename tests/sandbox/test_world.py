@@ -95,7 +95,7 @@ def test_more_customers_than_pins_are_refused() -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_reason_to_be_left_out_occurs(settings: Settings, seed: int) -> None:
     made = make_world(300, SITES, seed=seed, clock=BEGIN.isoformat())
-    stamp = {"UpdatedOn": "2026-09-01T00:00:00Z", "ExtraServiceIsPrintingCredit": True}
+    stamp = {"UpdatedOn": "2026-09-01T00:00:00Z", "ExtraServiceIsPrintingCredit": True, "Notes": None}
     people = [stamp | account for account in made["nexudus"]["coworkers"]]
     credits_ = [stamp | credit for credit in made["nexudus"]["coworkerextraservices"]]
     customers = records.customers(people, Digester("key"), moment, BEGIN)

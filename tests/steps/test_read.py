@@ -24,7 +24,8 @@ SLICE = 3
 """A twelfth of them, rounded up."""
 
 PROPERTIES = "api.getUserProperties"
-LISTING = {"api.getTotalUsers": 1, "api.listUserAccounts": 1}
+LISTING = {"api.getTotalUsers": 1, "api.listUserAccounts": 1, "api.getConfigValue": 1}
+"""The list of names with its count, and the length to which the plan pads passwords."""
 
 
 @pytest.fixture

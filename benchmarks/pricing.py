@@ -20,7 +20,8 @@ import polars as pl
 from benchmarks.peers import bare_pricing
 from benchmarks.worlds import paired, peak_mb, timed
 from pipeline.domain import tables
-from pipeline.domain.money.charges import attributed, print_charges
+from pipeline.domain.money.attribution import attributed
+from pipeline.domain.money.charges import print_charges
 from pipeline.domain.money.references import references
 from pipeline.domain.people.accounts import print_accounts
 from pipeline.domain.rules import SiteRules
@@ -110,7 +111,10 @@ def world() -> World:
 def priced(path: Path, given: World) -> pl.DataFrame:
     """The jobs of a file, priced by the rules of printbridge."""
     customers, grants, uses, accounts, names, ledger = given
-    return print_charges(pl.read_parquet(path), accounts, customers, names, grants, uses, ledger, RULES, NOW)
+    return print_charges(
+        pl.read_parquet(path), accounts=accounts, customers=customers, names=names, grants=grants, uses=uses,
+        ledger=ledger, rules=RULES, now=NOW,
+    )  # fmt: skip
 
 
 def made(count: int, folder: str) -> Path:

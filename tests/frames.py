@@ -148,10 +148,13 @@ class World:
         """The lines of one run, held to their contract; with a seed, all rows come in another order."""
         names = names_of(self.customers) if self.names is None else self.names
         accounts = print_accounts(self.customers, self.grants, self.uses, self.rules, now)
-        tables = [self.jobs, accounts, self.customers, names, self.grants, self.uses, self.ledger]
+        tables = {
+            "jobs": self.jobs, "accounts": accounts, "customers": self.customers, "names": names,
+            "grants": self.grants, "uses": self.uses, "ledger": self.ledger,
+        }  # fmt: skip
         if seed is not None:
-            tables = [shuffled(table, seed) for table in tables]
-        return schemas.checked("print_charges", print_charges(*tables, self.rules, now))
+            tables = {name: shuffled(table, seed) for name, table in tables.items()}
+        return schemas.checked("print_charges", print_charges(**tables, rules=self.rules, now=now))
 
     def enter(self, lines: pl.DataFrame, **states: str) -> World:
         """The world after lines were entered in the ledger (see `ledger`)."""

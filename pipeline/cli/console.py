@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from pipeline.domain import tables
-from pipeline.domain.money.charges import RULES
+from pipeline.domain.money.reasons import RULES
 from pipeline.domain.people import plan as user_plan
 from pipeline.store import ownership
 from pipeline.store.lines import moved_by

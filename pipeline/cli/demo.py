@@ -33,7 +33,7 @@ from pipeline.dagster.dev import serve
 from pipeline.dagster.outcomes import Outcome, run_job, storage
 from pipeline.definitions import build_defs
 from pipeline.domain.jobs import latest
-from pipeline.domain.money import charges
+from pipeline.domain.money import attribution, reversals
 from pipeline.errors import ConfigError, PermanentError
 from pipeline.home import prepared_home
 from pipeline.sandbox.app import DidNotStartError, start
@@ -369,17 +369,16 @@ def _jobs(site: Site) -> dict[str, str]:
         jobs = latest(read(con, "print_jobs", site.key))
         lines = lines_of_site(con, site.key)
         names = ownership.names(con, site.key)
-    live = charges.live(lines)
-    held = pl.col("state") == "held"
+    stand, held = reversals.live(lines), pl.col("state") == "held"
     groups = {
-        "charged": live.filter((pl.col("kind") == "sale") & ~held),
-        "paid by credit": live.filter((pl.col("kind") == "credit") & ~held),
-        "free": live.filter((pl.col("kind") == "waive") & ~held),
-        "held": live.filter(held),
+        "charged": stand.filter((pl.col("kind") == "sale") & ~held),
+        "paid by credit": stand.filter((pl.col("kind") == "credit") & ~held),
+        "free": stand.filter((pl.col("kind") == "waive") & ~held),
+        "held": stand.filter(held),
         "given back": lines.filter(pl.col("undoes").is_not_null()),
     }
     told = {name: f"{group['job_id'].n_unique()} ({group['amount_cents'].sum()})" for name, group in groups.items()}
-    others = charges.unattributed(jobs, names, rules)
+    others = attribution.unattributed(jobs, names, rules)
     told["of staff and others"] = f"{others.height} ({others['cost'].sum() or 0:.0f})"
     told["refunded in PaperCut"] = str(jobs.filter("refunded").height)
     told["refused"] = str(jobs.filter(~pl.col("allowed")).height)

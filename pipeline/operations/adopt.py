@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from pipeline.domain import names
-from pipeline.domain.money.charges import counts
+from pipeline.domain.money.attribution import counts
 from pipeline.domain.people.ownership import OWNED, observed
 from pipeline.effects.effect import Outcome, pipelined
 from pipeline.effects.users import mark_user

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.domain.money.charges import RULES
+from pipeline.domain.money.reasons import RULES
 from pipeline.domain.money.references import PATTERN
 from pipeline.domain.names import email_key
 from pipeline.domain.people.reasons import REASONS

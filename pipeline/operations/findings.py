@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.domain.money import charges
+from pipeline.domain.money import attribution
 from pipeline.domain.money.credits import oversized_grants
 from pipeline.domain.money.history import charged_since
 from pipeline.domain.people.reasons import FAULTS, LEAVES
@@ -52,7 +52,7 @@ def ownerless(con: Connection, site: Site, *, decided: bool = False) -> pl.DataF
     recent = recent_jobs(con, site.key, site.clock())
     names, past = ownership.names(con, site.key), history.past(con, site.key)
     assigned = None if decided else assignments.assigned(con, site.key)
-    return charges.unattributed(recent, names, site.rules, past, assigned)
+    return attribution.unattributed(recent, names, site.rules, past, assigned)
 
 
 def free_printers(con: Connection, site: Site) -> pl.DataFrame:
@@ -65,7 +65,7 @@ def free_printers(con: Connection, site: Site) -> pl.DataFrame:
         return pl.DataFrame(schema={"printer": pl.String, "jobs": pl.UInt32, "since": pl.Datetime("us", "UTC")})
     since = site.clock() - timedelta(days=FREE_DAYS)
     past = history.past(con, site.key)
-    kept = charges.counts() & charged_since(past, site.rules) & pl.col("job_type").is_in(["PRINT", "COPY"])
+    kept = attribution.counts() & charged_since(past, site.rules) & pl.col("job_type").is_in(["PRINT", "COPY"])
     jobs = recent_jobs(con, site.key, site.clock()).filter(
         kept & (pl.col("printed_at") >= since) & (pl.col("pages") > 0)
     )

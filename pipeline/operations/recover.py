@@ -19,9 +19,10 @@ from typing import Any
 import polars as pl
 
 from pipeline.domain import tables
-from pipeline.domain.money import charges, recovery
+from pipeline.domain.money import recovery
 from pipeline.domain.money.lookup import compared
 from pipeline.domain.money.references import KIND_LETTERS, code_of
+from pipeline.domain.money.reversals import live
 from pipeline.domain.rules import SiteRules
 from pipeline.errors import MissingError, UnsafeError
 from pipeline.services.nexudus import records
@@ -149,7 +150,7 @@ def _evidence(site: Site, now: datetime) -> Evidence:
 
 def _gone(site: Site, lines: pl.DataFrame, sales: pl.DataFrame) -> list[str]:
     """The sale lines that are done here, and whose sale is neither listed nor found by its id."""
-    done = charges.live(lines).filter(pl.col("state").is_in(["confirmed", "invoiced"]), kind="sale")
+    done = live(lines).filter(pl.col("state").is_in(["confirmed", "invoiced"]), kind="sale")
     unlisted = done.drop_nulls("remote_id").filter(~pl.col("remote_id").is_in(sales["remote_id"].to_list()))
     gone: list[str] = []
     for ref, remote_id in unlisted.select("ref", "remote_id").iter_rows():

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from pipeline.domain.jobs import latest
-from pipeline.domain.money.charges import counts
+from pipeline.domain.money.attribution import counts
 
 DAYS = 30
 STEP, BAR, HIGH, GAP, TOP, LEFT, RIGHT = 20, 14, 60, 44, 22, 72, 16

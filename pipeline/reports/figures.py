@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from pipeline.domain.money.charges import counts
+from pipeline.domain.money.attribution import counts
 from pipeline.domain.money.reasons import TITLES
 from pipeline.reports.sheets import month_days
 

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from pipeline.domain.money.charges import counts, live
+from pipeline.domain.money.attribution import counts
 from pipeline.domain.money.reconcile import day_bounds, whole_cents
+from pipeline.domain.money.reversals import live
 from pipeline.domain.rules import SiteRules
 
 _MEANS = ("credits", "money", "waived", "held")

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pipeline.domain import tables
-from pipeline.domain.money import charges, reversals
+from pipeline.domain.money import attribution, charges, reversals
 from pipeline.domain.money.history import access_news, kept
 from pipeline.domain.people import accounts, plan
 from pipeline.domain.people.ownership import under_current_names
@@ -73,7 +73,7 @@ def decide_charges(site: Site) -> Made:
         decided = _charges(con, site, recent, names, lines_of_site(con, site.key, recent))
         decided = _with_retried(con, site, decided, recent, names)
     decided = tables.checked("print_charges", decided)
-    unattributed = charges.unattributed(recent, names, rules, past, assigned)
+    unattributed = attribution.unattributed(recent, names, rules, past, assigned)
     waiting = _immature(recent, names, rules, now)
     site.store.replace("print_charges", decided, site.key)
     youngest: datetime | None = waiting.select(pl.col("printed_at").min()).item()
@@ -102,7 +102,9 @@ def plan_users(site: Site) -> PlanMade:
         recent = recent_jobs(con, site.key, now).join(assignments.assigned(con, site.key), on="job_id", how="anti")
         names = ownership.names(con, site.key)
         unsettled = under_current_names(
-            charges.unsettled(recent, names, lines_of_site(con, site.key, recent), rules, history.past(con, site.key)),
+            attribution.unsettled(
+                recent, names, lines_of_site(con, site.key, recent), rules, history.past(con, site.key)
+            ),
             names,
             owned,
         )
@@ -110,8 +112,8 @@ def plan_users(site: Site) -> PlanMade:
         lapsed = plan.without_credit(wanted, owned, now)
     gone = _gone(site, plan.missing(wanted, owned))
     made = plan.user_sync_plan(
-        site.printing.as_kept(wanted), users, owned, unsettled, gone, rules, now,
-        password_length=_password_length(site),
+        site.printing.as_kept(wanted), users,
+        owned=owned, unsettled=unsettled, gone=gone, rules=rules, now=now, password_length=_password_length(site),
     )  # fmt: skip
     frame = tables.checked("user_sync_plan", made)
     events = [
@@ -140,16 +142,16 @@ def _charges(
     grants = read(con, "nexudus_credits")
     return charges.print_charges(
         printed,
-        read(con, "print_accounts", site.key),
-        read(con, "nexudus_customers"),
-        names,
-        grants,
-        open_uses(con, grants),
-        lines,
-        site.rules,
-        site.clock(),
-        history.past(con, site.key),
-        assignments.assigned(con, site.key),
+        accounts=read(con, "print_accounts", site.key),
+        customers=read(con, "nexudus_customers"),
+        names=names,
+        grants=grants,
+        uses=open_uses(con, grants),
+        ledger=lines,
+        rules=site.rules,
+        now=site.clock(),
+        past=history.past(con, site.key),
+        assigned=assignments.assigned(con, site.key),
     )
 
 
@@ -183,7 +185,7 @@ def _accounts(con: Connection, rules: SiteRules, now: datetime) -> pl.DataFrame:
 def _immature(recent: pl.DataFrame, names: pl.DataFrame, rules: SiteRules, now: datetime) -> pl.DataFrame:
     """Chargeable jobs of our users that are too young to be charged."""
     young = pl.col("printed_at") > max(now - timedelta(minutes=rules.maturity_minutes), rules.charge_from)
-    return charges.attributed(recent.filter(charges.counts() & young), names)
+    return attribution.attributed(recent.filter(attribution.counts() & young), names)
 
 
 def _gone(site: Site, missing: pl.DataFrame) -> pl.DataFrame:

@@ -79,7 +79,7 @@ def compare(site: Site, day: date) -> Day:
         known = lines_of(con, site.key, printed, sales)
     now = site.clock()
     young = known.filter(pl.col("happened_at") > now - timedelta(minutes=site.settings.settle_minutes))
-    frame = reconcile(printed, known, sales, site.rules, day, now, names, given)
+    frame = reconcile(printed, known, sales, rules=site.rules, day=day, now=now, names=names, assigned=given)
     jobs_known = pl.concat([printed["job_id"], known["job_id"]]).implode()
     doubtful = frame.filter(pl.col("job_id").is_in(jobs_known))["unexplained_cents"].sum()
     return Day(frame, int(doubtful) if young.is_empty() else 0)

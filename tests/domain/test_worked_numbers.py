@@ -74,7 +74,15 @@ def test_w6_a_hundred_customers_need_a_hundred_seats(seats: int, held: int) -> N
     accounts = print_accounts(people, grants(), World(people, jobs("job_id")).uses, site, NOW)
     unsettled = pl.DataFrame(schema={"username": pl.String, "unsettled": pl.Decimal(18, 6)})
     gone = pl.DataFrame(schema={"coworker_id": pl.Int64})
-    plan = user_sync_plan(accounts, tables.empty("print_users"), OWNED.to_frame(), unsettled, gone, site, NOW)
+    plan = user_sync_plan(
+        accounts,
+        tables.empty("print_users"),
+        owned=OWNED.to_frame(),
+        unsettled=unsettled,
+        gone=gone,
+        rules=site,
+        now=NOW,
+    )
     assert plan.filter(action="create").height == seats
     assert plan.filter(action="hold").height == held
 

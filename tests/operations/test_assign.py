@@ -11,7 +11,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from pipeline.domain.money.charges import print_charges, unattributed
+from pipeline.domain.money.attribution import unattributed
+from pipeline.domain.money.charges import print_charges
 from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.operations import held
 from pipeline.operations.causes import causes
@@ -28,15 +29,15 @@ def whole() -> Generator[Harness, None, None]:
         customer(101, PaperCutPayAsYouPrint=True), customer(102, PaperCutPayAsYouPrint=True), customer(103),
         customer(104, Archived=True),
     ]  # fmt: skip
-    with telling(world(people, [credit(403, 103, 100)], sites=("london", "leeds")), customers="all") as bridge:
-        bridge.advance(minutes=1)
+    with telling(world(people, [credit(403, 103, 100)], sites=("london", "leeds")), customers="all") as harness:
+        harness.advance(minutes=1)
         for site in ("london", "leeds"):
-            assert bridge.sync(site).ok
-        yield bridge
+            assert harness.sync(site).ok
+        yield harness
 
 
 @pytest.fixture
-def bridge(whole: Harness) -> Generator[Harness, None, None]:
+def harness(whole: Harness) -> Generator[Harness, None, None]:
     yield whole
     for site in ("london", "leeds"):
         assert whole.sync(site).ok
@@ -44,25 +45,25 @@ def bridge(whole: Harness) -> Generator[Harness, None, None]:
     assert causes(whole.sites, []) == []
 
 
-def printed(bridge: Harness, cost: int, site: str = "london", username: str = "staff") -> str:
+def printed(harness: Harness, cost: int, site: str = "london", username: str = "staff") -> str:
     """A mature job, seen by a run."""
-    job = bridge.print_job(username, cost, site=site)["job_id"]
-    bridge.advance(minutes=31)
-    assert bridge.sync(site).ok
+    job = harness.print_job(username, cost, site=site)["job_id"]
+    harness.advance(minutes=31)
+    assert harness.sync(site).ok
     return str(job)
 
 
-def sold(bridge: Harness) -> list[tuple[int, int]]:
-    return sorted((sale["CoworkerId"], sale["Quantity"]) for sale in bridge.sales())
+def sold(harness: Harness) -> list[tuple[int, int]]:
+    return sorted((sale["CoworkerId"], sale["Quantity"]) for sale in harness.sales())
 
 
-def assign(bridge: Harness, *wanted: str, to: int | None, only: str | None = None) -> None:
-    held.assign(bridge.sites, wanted, to, reason="a test", operator="test", only=only)
+def assign(harness: Harness, *wanted: str, to: int | None, only: str | None = None) -> None:
+    held.assign(harness.sites, wanted, to, reason="a test", operator="test", only=only)
 
 
-def test_a_guests_job_is_listed_assigned_by_the_command_and_charged_once(bridge: Harness) -> None:
-    job = printed(bridge, 44)
-    before = sold(bridge)
+def test_a_guests_job_is_listed_assigned_by_the_command_and_charged_once(harness: Harness) -> None:
+    job = printed(harness, 44)
+    before = sold(harness)
     listed = printbridge("held", "list", "--json").document
     assert (listed["held"], [row["job_id"] for row in listed["jobs"]]) == ([], [job])
     row = listed["jobs"][0]
@@ -72,73 +73,73 @@ def test_a_guests_job_is_listed_assigned_by_the_command_and_charged_once(bridge:
     said = printbridge("held", "assign", job, "--customer", "101", "--site", "london")
     assert said.out == f"{job}: Now of customer 101. The next run charges them.\n"
     assert printbridge("held", "list", "--json").document["jobs"] == [], "it is decided"
-    assert sold(bridge) == before, "the command itself charges nothing"
+    assert sold(harness) == before, "the command itself charges nothing"
     for _ in range(2):
-        assert bridge.sync().ok
-    assert sold(bridge) == sorted([*before, (101, 44)])
+        assert harness.sync().ok
+    assert sold(harness) == sorted([*before, (101, 44)])
     told = printbridge("explain", job).out
     assert "assigned to customer 101" in told
 
 
-def test_an_assigned_job_is_paid_with_the_credits_of_its_customer(bridge: Harness) -> None:
-    job, left, before = printed(bridge, 30), bridge.credits()[403], sold(bridge)
-    assign(bridge, job, to=103, only="london")
-    assert bridge.sync().ok
-    assert (bridge.credits()[403], sold(bridge)) == (left - 30, before)
+def test_an_assigned_job_is_paid_with_the_credits_of_its_customer(harness: Harness) -> None:
+    job, left, before = printed(harness, 30), harness.credits()[403], sold(harness)
+    assign(harness, job, to=103, only="london")
+    assert harness.sync().ok
+    assert (harness.credits()[403], sold(harness)) == (left - 30, before)
 
 
-def test_it_is_charged_by_what_held_when_it_was_printed(bridge: Harness) -> None:
-    bridge.edit("coworkers", 102, PaperCutFreePrinting=True)
-    bridge.advance(minutes=1)
-    assert bridge.sync().ok
-    job = printed(bridge, 21)
-    bridge.edit("coworkers", 102, PaperCutFreePrinting=False)
-    bridge.advance(minutes=1)
-    assert bridge.sync().ok
-    before = sold(bridge)
-    assign(bridge, job, to=102, only="london")
-    assert bridge.sync().ok
-    assert (bridge.events()[job], sold(bridge)) == (["waive 21 confirmed"], before), "free when it was printed"
+def test_it_is_charged_by_what_held_when_it_was_printed(harness: Harness) -> None:
+    harness.edit("coworkers", 102, PaperCutFreePrinting=True)
+    harness.advance(minutes=1)
+    assert harness.sync().ok
+    job = printed(harness, 21)
+    harness.edit("coworkers", 102, PaperCutFreePrinting=False)
+    harness.advance(minutes=1)
+    assert harness.sync().ok
+    before = sold(harness)
+    assign(harness, job, to=102, only="london")
+    assert harness.sync().ok
+    assert (harness.events()[job], sold(harness)) == (["waive 21 confirmed"], before), "free when it was printed"
 
 
-def test_waived_is_charged_to_nobody_and_told_no_more(bridge: Harness) -> None:
-    job, before = printed(bridge, 17), sold(bridge)
+def test_waived_is_charged_to_nobody_and_told_no_more(harness: Harness) -> None:
+    job, before = printed(harness, 17), sold(harness)
     code = printbridge("held", "assign", job, "--waive", code=2).code
     assert code == 2, "a reason is needed"
     done = printbridge("held", "assign", job, "--waive", "--reason", "a visitor", "--json").document
     assert (done["waived"], done["customer"], [each["job_id"] for each in done["jobs"]]) == (True, None, [job])
-    assert bridge.sync().ok
-    assert (sold(bridge), bridge.events().get(job)) == (before, None)
+    assert harness.sync().ok
+    assert (sold(harness), harness.events().get(job)) == (before, None)
     told = printbridge("explain", job).out
     assert "waived" in told
     assert "a visitor" in told
 
 
-def test_a_look_asks_for_the_run_that_charges_it(bridge: Harness) -> None:
+def test_a_look_asks_for_the_run_that_charges_it(harness: Harness) -> None:
     from pipeline.steps.look import Looker
 
-    job = printed(bridge, 12)
-    assert bridge.sync().ok
-    assert Looker(bridge.sites).look(bridge.sites.clock())["london"] == (None, False)
-    assign(bridge, job, to=101, only="london")
-    assert Looker(bridge.sites).look(bridge.sites.clock())["london"] == ("jobs have become mature", False)
+    job = printed(harness, 12)
+    assert harness.sync().ok
+    assert Looker(harness.sites).look(harness.sites.clock())["london"] == (None, False)
+    assign(harness, job, to=101, only="london")
+    assert Looker(harness.sites).look(harness.sites.clock())["london"] == ("jobs have become mature", False)
 
 
-def test_jobs_of_the_same_number_at_two_sites_need_the_site(bridge: Harness) -> None:
-    here, job = printed(bridge, 6), printed(bridge, 5, site="leeds")
+def test_jobs_of_the_same_number_at_two_sites_need_the_site(harness: Harness) -> None:
+    here, job = printed(harness, 6), printed(harness, 5, site="leeds")
     assert int(job) <= int(here), "each server counts from 1"
     with pytest.raises(ConfigError, match=rf"The sites london, leeds each have a job {job}"):
-        assign(bridge, job, to=101)
-    assign(bridge, job, to=102, only="leeds")
-    assert bridge.sync("leeds").ok
-    assert (102, 5) in sold(bridge)
-    assign(bridge, here, to=None, only="london")
+        assign(harness, job, to=101)
+    assign(harness, job, to=102, only="leeds")
+    assert harness.sync("leeds").ok
+    assert (102, 5) in sold(harness)
+    assign(harness, here, to=None, only="london")
 
 
-def test_what_may_not_be_assigned_is_refused_with_the_reason(bridge: Harness) -> None:
-    mine = printed(bridge, 9, username="c101@example.com")
-    guests = printed(bridge, 8)
-    before = sold(bridge)
+def test_what_may_not_be_assigned_is_refused_with_the_reason(harness: Harness) -> None:
+    mine = printed(harness, 9, username="c101@example.com")
+    guests = printed(harness, 8)
+    before = sold(harness)
     refused = {
         (mine, 102): (UnsafeError, rf"Job {mine} of site london has lines in the ledger"),
         ("999999", 101): (MissingError, "No job 999999 is in the log of london"),
@@ -147,15 +148,15 @@ def test_what_may_not_be_assigned_is_refused_with_the_reason(bridge: Harness) ->
     }
     for (job, to), (error, text) in refused.items():
         with pytest.raises(error, match=text):
-            assign(bridge, job, to=to, only="london")
+            assign(harness, job, to=to, only="london")
     with pytest.raises(UnsafeError):
-        assign(bridge, guests, mine, to=101, only="london")
-    assert bridge.sync().ok
-    assert sold(bridge) == before, "all of them or none"
-    bridge.refund(int(guests))
-    bridge.sync(**{"printbridge/reread_days": "45"})
+        assign(harness, guests, mine, to=101, only="london")
+    assert harness.sync().ok
+    assert sold(harness) == before, "all of them or none"
+    harness.refund(int(guests))
+    harness.sync(**{"printbridge/reread_days": "45"})
     with pytest.raises(UnsafeError, match="is no chargeable job without an owner"):
-        assign(bridge, guests, to=101, only="london")
+        assign(harness, guests, to=101, only="london")
 
 
 # --- the rule --------------------------------------------------------------------------------------------------------
@@ -168,8 +169,8 @@ def lines(world_: World, assigned: pl.DataFrame) -> list[tuple[str, int, str]]:
     names = world_.names
     assert names is not None
     made = print_charges(
-        world_.jobs, accounts, world_.customers, names, world_.grants, world_.uses, world_.ledger, world_.rules, NOW,
-        assigned=assigned,
+        world_.jobs, accounts=accounts, customers=world_.customers, names=names, grants=world_.grants,
+        uses=world_.uses, ledger=world_.ledger, rules=world_.rules, now=NOW, assigned=assigned,
     )  # fmt: skip
     return made.select("job_id", "coworker_id", "rule").rows()
 

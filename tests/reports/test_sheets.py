@@ -77,7 +77,8 @@ def november() -> dict[str, pl.DataFrame]:
     names = people.select(username="email")
     later = moment("12-02T00:00")
     compared = pl.concat(
-        reconcile(logged, told, sold, rules(), date(2026, 11, day), later, names) for day in (1, 2, 15, 20, 30)
+        reconcile(logged, told, sold, rules=rules(), day=date(2026, 11, day), now=later, names=names)
+        for day in (1, 2, 15, 20, 30)
     )
     return {"jobs": logged, "ledger": told, "customers": people, "reconciliation": compared}
 

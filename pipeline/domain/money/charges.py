@@ -1,8 +1,8 @@
 """What each print job costs whom: the ledger lines that a run adds.
 
-What belongs here: which jobs count, whose they are, what pays for them, and what a late change reverses (design 5,
-`rules.md` 5 and 7). What does not: the states of a line after it was entered (`pipeline.store.ledger`),
-credits in themselves (`credits.py`), and telling Nexudus (`pipeline.effects`).
+What belongs here: which jobs are decided now, what pays for them, and what a late change reverses (design 5,
+`rules.md` 5 and 7). What does not: whose a job is (`attribution.py`), the states of a line after it was entered
+(`pipeline.store.ledger`), credits in themselves (`credits.py`), and telling Nexudus (`pipeline.effects`).
 
 Every function takes the frames of one site, in any row order. Money is whole cents, times are UTC.
 """
@@ -16,17 +16,14 @@ from itertools import pairwise
 import polars as pl
 
 from pipeline.domain import tables
+from pipeline.domain.money.attribution import counts, owned
 from pipeline.domain.money.credits import payment, too_large, usable
-from pipeline.domain.money.history import NO_PAST, Era, Past, charged_since, eras
+from pipeline.domain.money.history import NO_PAST, Era, Past, eras
 from pipeline.domain.money.payers import pooled, with_payer
-from pipeline.domain.money.reasons import HELD, OVERRULED, RULES, SHOWN, WAIVED, with_reason
+from pipeline.domain.money.reasons import HELD, OVERRULED, SHOWN, WAIVED, with_reason
 from pipeline.domain.money.references import code_of, references
-from pipeline.domain.money.reversals import ORIGINALS, live, overruled, reopened, standing
+from pipeline.domain.money.reversals import ORIGINALS, overruled, reopened, standing
 from pipeline.domain.rules import SiteRules
-
-__all__ = [
-    "RULES", "amount", "attributed", "counts", "live", "print_charges", "standing", "unattributed", "unsettled",
-]  # fmt: skip
 
 _MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
 _ROWS = 500_000  # jobs whose lines are made at a time
@@ -38,83 +35,9 @@ _ORDER = ("printed_at", "job_id", "ref")
 _LINE = [name for name in tables.columns("print_charges").names() if name not in {"ref", "site"}]
 
 
-def counts() -> pl.Expr:
-    """Whether a job is chargeable: allowed, not refunded, and printed if it is a print (`papercut-api.md` 5.2)."""
-    return pl.col("allowed") & ~pl.col("refunded") & (pl.col("printed") | (pl.col("job_type") != "PRINT"))
-
-
-def attributed(jobs: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
-    """The jobs of users that are or were ours, with their customer.
-
-    A job belongs to the latest owner of its user name who had it when the job was printed, or else, for a job from
-    before the name was ours, to the earliest one. Jobs charged to a shared account are nobody's.
-
-    Args:
-        jobs: PrintJobs.
-        names: username, owned_from (UTC), coworker_id, email_key; one row per owner of a name.
-
-    Returns:
-        The columns of jobs, and coworker_id, email_key.
-    """
-    return _owned(jobs, names).filter("ours").drop("ours")
-
-
-def unattributed(
-    jobs: pl.DataFrame, names: pl.DataFrame, rules: SiteRules, past: Past = NO_PAST,
-    assigned: pl.DataFrame | None = None,
-) -> pl.DataFrame:  # fmt: skip
-    """The chargeable jobs since `charge_from` that nobody is charged for.
-
-    Args:
-        jobs: PrintJobs, the latest revision of each job.
-        names: as for `attributed`.
-        rules: the site's choices now.
-        past: what held in former times.
-        assigned: as for `print_charges`; what a person decided is left out.
-
-    Returns:
-        The columns of jobs, and why: "shared account" or "never ours"; by (printed_at, job_id).
-    """
-    if assigned is not None:
-        jobs = jobs.join(assigned, on="job_id", how="anti")
-    return (
-        _owned(jobs.filter(counts() & charged_since(past, rules)), names)
-        .filter(~pl.col("ours"))
-        .with_columns(why=pl.when("shared_account").then(pl.lit("shared account")).otherwise(pl.lit("never ours")))
-        .select(*jobs.columns, "why")
-        .sort("printed_at", "job_id")
-    )
-
-
-def unsettled(
-    jobs: pl.DataFrame, names: pl.DataFrame, ledger: pl.DataFrame, rules: SiteRules, past: Past = NO_PAST
-) -> pl.DataFrame:
-    """The cost of each user's jobs that nothing has paid yet, for the balance equation (design 4).
-
-    Settled is a job with a live line that is not held, or with one that a person voided (then nothing is owed).
-
-    Args:
-        jobs: PrintJobs, the latest revision of each job.
-        names: as for `attributed`.
-        ledger: all lines of these jobs: PrintCharges with state in STATES.
-        rules: the site's choices now.
-        past: what held in former times.
-
-    Returns:
-        username, unsettled (Decimal, credits), by username; only users with unsettled jobs.
-    """
-    settled = standing(ledger).filter((pl.col("stands") == "voided") | ((pl.col("stands") == "live") & ~_held()))
-    return (
-        attributed(jobs.filter(counts() & charged_since(past, rules)), names)
-        .join(settled, on="job_id", how="anti")
-        .group_by("username")
-        .agg(unsettled=pl.col("cost").sum().cast(pl.Decimal(18, 6)))
-        .sort("username")
-    )
-
-
-def print_charges(  # noqa: PLR0917 - the tables of the graph, in its order
+def print_charges(
     jobs: pl.DataFrame,
+    *,
     accounts: pl.DataFrame,
     customers: pl.DataFrame,
     names: pl.DataFrame,
@@ -136,7 +59,7 @@ def print_charges(  # noqa: PLR0917 - the tables of the graph, in its order
         jobs: PrintJobs, the latest revision of each job.
         accounts: PrintAccounts.
         customers: NexudusCustomers.
-        names: as for `attributed`.
+        names: as for `attribution.attributed`.
         grants: NexudusCredits.
         uses: credit_id, open_cents: credit use in the ledger that `grants` does not contain.
         ledger: all lines so far of these jobs: the columns of PrintCharges, state in STATES.
@@ -183,49 +106,6 @@ def print_charges(  # noqa: PLR0917 - the tables of the graph, in its order
 
 def _charged_since(rules: SiteRules) -> pl.Expr:
     return pl.col("printed_at") >= rules.charge_from
-
-
-def _owned(jobs: pl.DataFrame, names: pl.DataFrame, assigned: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The jobs with coworker_id and email_key where somebody owned the name, and whether they are `ours`.
-
-    What a person assigned is that customer's, and what a person waived is nobody's, whoever had the name.
-    """
-    owners = names.select("username", "owned_from", owner=pl.struct("coworker_id", "email_key")).sort(
-        "owned_from", pl.col("owner").struct.field("coworker_id")
-    )
-    first = owners.unique("username", keep="first", maintain_order=True).select("username", first="owner")
-    owned = (
-        jobs.sort("printed_at", "job_id")
-        .join_asof(owners, left_on="printed_at", right_on="owned_from", by="username", check_sortedness=False)
-        .join(first, on="username", how="left", maintain_order="left")
-        .with_columns(owner=pl.coalesce("owner", "first"))
-        .with_columns(
-            pl.col("owner").struct.field("coworker_id"),
-            pl.col("owner").struct.field("email_key"),
-            ours=pl.col("owner").is_not_null() & ~pl.col("shared_account"),
-        )
-        .drop("owner", "first", "owned_from")
-    )
-    return owned if assigned is None or assigned.is_empty() else _given(owned, assigned)
-
-
-def _given(owned: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:
-    """The jobs of `_owned` in their order, with what a person decided in place of the owner."""
-    given = assigned.select("job_id", given_to=pl.struct("coworker_id", "email_key"))
-    decided, to = pl.col("given_to").is_not_null(), pl.col("given_to").struct
-    return (
-        owned.join(given, on="job_id", how="left", maintain_order="left")
-        .with_columns(
-            *(
-                pl.when(decided).then(to.field(name)).otherwise(name).alias(name)
-                for name in ("coworker_id", "email_key")
-            ),
-            ours=pl.when(decided)
-            .then(to.field("coworker_id").is_not_null() & ~pl.col("shared_account"))
-            .otherwise("ours"),
-        )
-        .drop("given_to")
-    )
 
 
 def _held() -> pl.Expr:
@@ -293,7 +173,7 @@ def _cases(
     mature = pl.col("printed_at") <= now - timedelta(minutes=rules.maturity_minutes)
     chargeable = counts() & ~pl.col("shared_account")
     return (
-        _owned(jobs, names, assigned)
+        owned(jobs, names, assigned)
         .join(before, on="job_id", how="left", maintain_order="left")
         .with_columns(amount=pl.max_horizontal(0, amount(rules) - pl.col("kept").fill_null(0)))
         .with_columns(

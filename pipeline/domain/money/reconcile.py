@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipeline.domain.money.charges import counts
+from pipeline.domain.money.attribution import counts
 from pipeline.domain.money.references import code_of
 from pipeline.domain.rules import SiteRules
 from pipeline.domain.tables import columns
@@ -42,10 +42,11 @@ def day_bounds(day: date, timezone: str) -> tuple[datetime, datetime]:
     return first, last
 
 
-def reconcile(  # noqa: PLR0917 - the three books, and what is needed to read them
+def reconcile(
     jobs: pl.DataFrame,
     ledger: pl.DataFrame,
     sales: pl.DataFrame,
+    *,
     rules: SiteRules,
     day: date,
     now: datetime,

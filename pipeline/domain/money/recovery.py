@@ -16,9 +16,11 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pipeline.domain import tables
-from pipeline.domain.money.charges import amount, attributed, counts, standing
+from pipeline.domain.money.attribution import attributed, counts
+from pipeline.domain.money.charges import amount
 from pipeline.domain.money.credits import valid_at
 from pipeline.domain.money.references import JOB_LENGTH, KIND_LETTERS, code_of, references
+from pipeline.domain.money.reversals import standing
 from pipeline.domain.rules import SiteRules
 
 RULE = "recovered"

@@ -51,15 +51,15 @@ class Verdict:
     counts: Mapping[str, int]
 
 
-def user_sync_plan(  # noqa: PLR0917 - the six inputs and the time, each of its own kind
+def user_sync_plan(
     accounts: pl.DataFrame,
     users: pl.DataFrame,
+    *,
     owned: pl.DataFrame,
     unsettled: pl.DataFrame,
     gone: pl.DataFrame,
     rules: SiteRules,
     now: datetime,
-    *,
     password_length: int | None = None,
 ) -> pl.DataFrame:
     """What would change among the print users of a site (design 3 and 4, `money-safety.md` section 4).

@@ -54,7 +54,8 @@ def sales(text: str = "job_id") -> pl.DataFrame:
 def compared(
     jobs_: pl.DataFrame, ledger: pl.DataFrame, sales_: pl.DataFrame, site: SiteRules | None = None
 ) -> pl.DataFrame:
-    return tables.checked("reconciliation", reconcile(jobs_, ledger, sales_, site or rules(), DAY, NOW, NAMES))
+    compared = reconcile(jobs_, ledger, sales_, rules=site or rules(), day=DAY, now=NOW, names=NAMES)
+    return tables.checked("reconciliation", compared)
 
 
 def only(frame: pl.DataFrame) -> dict[str, Any]:
@@ -284,10 +285,10 @@ class Books:
             pl.DataFrame(self.jobs, schema=tables.columns("print_jobs")),
             pl.DataFrame(self.ledger, schema=LEDGER),
             pl.DataFrame(self.sales, schema=SALES),
-            site,
-            day,
-            now,
-            pl.DataFrame({"username": [f"c{number}" for number in range(20)]}),
+            rules=site,
+            day=day,
+            now=now,
+            names=pl.DataFrame({"username": [f"c{number}" for number in range(20)]}),
         )
 
 

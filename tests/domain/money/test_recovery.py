@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.domain import tables
 from pipeline.domain.money import recovery
-from pipeline.domain.money.charges import standing
+from pipeline.domain.money.reversals import standing
 from tests.frames import LEDGER, NOW, World, customers, grants, jobs, ledger, names_of, short
 
 PEOPLE = customers("coworker_id pay\n1 n\n2 y\n3 y")
@@ -211,7 +211,7 @@ def altered(rows: pl.DataFrame, change: Change) -> pl.DataFrame:
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(before=st.lists(job, max_size=4), since=days)
 def test_once_a_person_confirmed_what_happened_nothing_is_charged_or_given_back_again(
     before: list[Job], since: list[tuple[list[Job], list[Change]]]

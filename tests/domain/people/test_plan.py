@@ -86,11 +86,11 @@ def planned(
     plan = user_sync_plan(
         accounts_,
         users_,
-        owned_,
-        unsettled() if open_jobs is None else open_jobs,
-        gone() if gone_ is None else gone_,
-        site or rules(),
-        NOW,
+        owned=owned_,
+        unsettled=unsettled() if open_jobs is None else open_jobs,
+        gone=gone() if gone_ is None else gone_,
+        rules=site or rules(),
+        now=NOW,
     )
     return tables.checked("user_sync_plan", plan)
 
@@ -587,10 +587,7 @@ def test_the_order_is_fixed() -> None:
 
 def test_row_order_of_the_inputs_does_not_matter() -> None:
     world = random_world(random.Random(7), size=40)
-    site, frames = world.site, world.frames()
-    plan = user_sync_plan(*frames, site, NOW)
-    again = user_sync_plan(*(shuffled(frame, seed) for seed, frame in enumerate(frames)), site, NOW)
-    assert plan.equals(again)
+    assert world.plan().equals(world.plan(seed=1))
 
 
 def test_the_plan_as_markdown_is_short_and_holds_no_secrets() -> None:
@@ -634,18 +631,22 @@ class World:
     unsettled: dict[str, Decimal]
     gone: list[int] = field(default_factory=list)
 
-    def frames(self) -> tuple[pl.DataFrame, ...]:
+    def frames(self) -> dict[str, pl.DataFrame]:
         open_jobs = [{"username": name, "unsettled": cost} for name, cost in self.unsettled.items()]
-        return (
-            self.accounts,
-            pl.DataFrame(list(self.users.values()), schema=tables.columns("print_users")),
-            pl.DataFrame(list(self.owned.values()), schema=OWNED),
-            pl.DataFrame(open_jobs, schema=UNSETTLED),
-            gone(*self.gone),
-        )
+        return {
+            "accounts": self.accounts,
+            "users": pl.DataFrame(list(self.users.values()), schema=tables.columns("print_users")),
+            "owned": pl.DataFrame(list(self.owned.values()), schema=OWNED),
+            "unsettled": pl.DataFrame(open_jobs, schema=UNSETTLED),
+            "gone": gone(*self.gone),
+        }
 
-    def plan(self) -> pl.DataFrame:
-        return user_sync_plan(*self.frames(), self.site, NOW)
+    def plan(self, *, seed: int | None = None) -> pl.DataFrame:
+        """The plan; with a seed, all rows come in another order."""
+        frames = self.frames()
+        if seed is not None:
+            frames = {name: shuffled(frame, seed + place) for place, (name, frame) in enumerate(frames.items())}
+        return user_sync_plan(**frames, rules=self.site, now=NOW)
 
     def apply(self, plan: pl.DataFrame) -> None:
         for row in plan.filter(pl.col("action") != "hold").rows(named=True):

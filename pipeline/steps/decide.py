@@ -6,6 +6,7 @@ What belongs here: reading what a rule needs, calling the rule, storing its answ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from pipeline.domain.people.reasons import REASONS
 from pipeline.domain.rules import SiteRules
 from pipeline.errors import MissingError, PrintbridgeError
 from pipeline.site import Site
+from pipeline.steps.look import LISTS
 from pipeline.steps.run import Made, Number, Run, numbered
 from pipeline.store import assignments, history, jobs, memory, ownership
 from pipeline.store.lines import lines_of_site, open_uses, retried_sales
@@ -46,6 +48,7 @@ def decide_accounts(site: Site, run: Run) -> Made:
     now = site.clock()
     with site.store.connect() as con:
         frame = tables.checked("print_accounts", _accounts(con, site.rules, now))
+        lists = {name: memory.recall(con, memory.ACCOUNT, memory.state_of(table)) for table, name in LISTS.items()}
         last_look = memory.written(con, site.key, memory.ACCESS_SEEN)
         customers, known = read(con, "nexudus_customers"), history.access(con, site.key)
     news = access_news(frame, customers, known, last_look, now)
@@ -53,6 +56,7 @@ def decide_accounts(site: Site, run: Run) -> Made:
     def change(con: Connection) -> None:
         history.record_access(con, site.key, news, now)
         memory.note(con, site.key, memory.ACCESS_SEEN, "", now)
+        memory.remember(con, site.key, memory.LISTS, json.dumps(lists), now)
         if not run.dry:
             history.record_rules(con, site.key, kept(site.rules), now)
 

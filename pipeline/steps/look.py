@@ -2,24 +2,22 @@
 
 What belongs here: what a finished run remembers of what it saw, and the cheap questions that compare the services with
 that memory. What does not: the schedule (`pipeline.dagster.schedules`). Starting a run costs seconds and leaves
-hundreds of event rows, and most ticks find nothing, so a look asks Nexudus for one row per list and PaperCut for one
-number.
+hundreds of event rows, and most ticks find nothing, so a look asks Nexudus for two small answers per list and PaperCut
+for one number.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as LookTimeoutError
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from pipeline.errors import PrintbridgeError, TransientError
-from pipeline.services.nexudus.client import NexudusClient
+from pipeline.services.nexudus.client import Changes, NexudusClient
 from pipeline.site import Site, Sites
 from pipeline.store import due, jobs, memory
 from pipeline.store.sql import Connection
@@ -30,30 +28,14 @@ LOOK_SECONDS = 20.0
 SETTLED = timedelta(minutes=10)
 """Lists show whole seconds and may lag, so a newest change is taken for the last one only when it is this old."""
 
-CUSTOMERS, CREDITS = "customers", "credits"
-
-
-@dataclass(frozen=True)
-class Newest:
-    """How many rows a Nexudus list has and when the newest was changed."""
-
-    total: int
-    updated_on: datetime | None
-
-    def as_text(self) -> str:
-        """The form in which it is remembered and compared; seconds, as lists show no finer."""
-        return f"{self.total} {self.updated_on:%Y-%m-%dT%H:%M:%S}" if self.updated_on else f"{self.total}"
+LISTS = {"nexudus_customers": "customers", "nexudus_credits": "credits"}
+"""The tables of the two Nexudus lists, each with its name here."""
 
 
 def observation(con: Connection, site: str, mode: str) -> str:
     """What a run that has just finished saw: the state of the lists it worked from, and the mode it ran in."""
-    memory_of_run: dict[str, Any] = {
-        "mode": mode,
-        CUSTOMERS: Newest(*due.extent(con, "nexudus_customers")).as_text(),
-        CREDITS: Newest(*due.extent(con, "nexudus_credits")).as_text(),
-        "jobs": memory.recall(con, site, memory.JOBS_CURSOR),
-    }
-    return json.dumps(memory_of_run)
+    observed: dict[str, Any] = json.loads(memory.recall(con, site, memory.LISTS) or "{}")
+    return json.dumps({**observed, "mode": mode, "jobs": memory.recall(con, site, memory.JOBS_CURSOR)})
 
 
 class Looker:
@@ -65,8 +47,8 @@ class Looker:
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
-        self._credits: tuple[tuple[int, ...], Newest, Newest] | None = None
-        """The printing credits, the newest of all credits, and the newest of the printing credits among them."""
+        self._credits: tuple[tuple[int, ...], Changes, Changes] | None = None
+        """The printing credits, how the list of all credits stood, and the printing credits among them."""
 
     def look(self, now: datetime) -> dict[str, tuple[str | None, bool]]:
         """For each site why it needs a run, or None, and whether the reason is a failure that is tried now and then.
@@ -75,37 +57,43 @@ class Looker:
         """
         pool = ThreadPoolExecutor(max_workers=len(self._sites.names) + 1)
         try:
-            newest = self._newest(pool.submit(self.lists))
-            looks = {site.name: pool.submit(reason_to_run, site, newest, now) for site in self._sites}
+            states = self._states(pool.submit(self.lists))
+            looks = {site.name: pool.submit(reason_to_run, site, states, now) for site in self._sites}
             return {name: _result(look) for name, look in looks.items()}
         finally:
             pool.shutdown(wait=False)
 
-    def lists(self) -> dict[str, Newest]:
-        """The state of the customers and of the printing credits in Nexudus.
+    def lists(self) -> dict[str, str]:
+        """How the customers and the printing credits stand in Nexudus, since the newest change that a run has read.
 
-        A tick asks for one row of the customers and one of all credits. Only where any credit changed, printing or not,
-        it asks again for each printing credit, because one filter takes one of them.
+        A tick asks two small questions about the customers and two about all credits. Only where any credit changed,
+        printing or not, it asks again for each printing credit, because one filter takes one of them.
 
         Raises:
             PrintbridgeError: Nexudus could not be asked.
         """
         nexudus = self._sites.nexudus
-        found = {CUSTOMERS: Newest(*nexudus.newest("coworkers"))}
+        with self._sites.store.connect() as con:
+            customers, credits_ = (_since(con, table) for table in LISTS)
+        found = nexudus.changed_since("coworkers", customers)
+        return {"customers": found.as_text(), "credits": self._printing_credits(nexudus, credits_).as_text()}
+
+    def _printing_credits(self, nexudus: NexudusClient, since: datetime | None) -> Changes:
         ids = tuple(sorted({credit_id for site in self._sites for credit_id in site.rules.credit_ids}))
         if len(ids) < 2:
-            return {**found, CREDITS: _named(nexudus, ids)}
-        every, before = Newest(*nexudus.newest("coworkerextraservices")), self._credits
+            return _named(nexudus, ids, since)
+        every, before = nexudus.changed_since("coworkerextraservices", since), self._credits
         if before and before[:2] == (ids, every):
-            return {**found, CREDITS: before[2]}
-        named = _named(nexudus, ids)  # after `every`: a change in between makes the next look ask again
-        settled = every.updated_on is None or self._sites.clock() - every.updated_on > SETTLED
+            return before[2]
+        named = _named(nexudus, ids, since)  # after `every`: a change in between makes the next look ask again
+        now = self._sites.clock()
+        settled = all(now - at > SETTLED for at in (every.since, every.newest) if at)
         self._credits = (ids, every, named) if settled else None
-        return {**found, CREDITS: named}
+        return named
 
     @staticmethod
-    def _newest(look: Future[dict[str, Newest]]) -> dict[str, Newest] | PrintbridgeError:
-        """The state of the two Nexudus lists, asked once for all sites."""
+    def _states(look: Future[dict[str, str]]) -> dict[str, str] | PrintbridgeError:
+        """How the two Nexudus lists stand, asked once for all sites."""
         try:
             return look.result(timeout=LOOK_SECONDS)
         except LookTimeoutError:
@@ -114,10 +102,15 @@ class Looker:
             return error
 
 
-def _named(nexudus: NexudusClient, ids: tuple[int, ...]) -> Newest:
-    states = [nexudus.newest("coworkerextraservices", CoworkerExtraService_ExtraService=each) for each in ids]
-    dates = [updated_on for _, updated_on in states if updated_on]
-    return Newest(sum(total for total, _ in states), max(dates, default=None))
+def _since(con: Connection, table: str) -> datetime | None:
+    """The minute of the newest change of a list that a run has read."""
+    since, _, _ = (memory.recall(con, memory.ACCOUNT, memory.state_of(table)) or "-").partition(" ")
+    return None if since == "-" else datetime.fromisoformat(since)
+
+
+def _named(nexudus: NexudusClient, ids: tuple[int, ...], since: datetime | None) -> Changes:
+    entity, of_one = "coworkerextraservices", "CoworkerExtraService_ExtraService"
+    return Changes.together([nexudus.changed_since(entity, since, **{of_one: credit_id}) for credit_id in ids])
 
 
 def changed_days(site: Site) -> list[date]:
@@ -128,12 +121,7 @@ def changed_days(site: Site) -> list[date]:
     return rows.select(local.dt.date().unique().sort())["printed_at"].to_list()
 
 
-def changed(observed: Mapping[str, Any], what: str, newest: Newest) -> bool:
-    """Whether a list differs from what the last finished run saw."""
-    return observed.get(what) != newest.as_text()
-
-
-def reason_to_run(site: Site, newest: dict[str, Newest] | PrintbridgeError, now: datetime) -> tuple[str | None, bool]:
+def reason_to_run(site: Site, states: dict[str, str] | PrintbridgeError, now: datetime) -> tuple[str | None, bool]:
     """Why a site needs a run, and whether the reason is a failure that is only tried again now and then."""
     settings = site.sites.settings
     with site.store.connect() as con:
@@ -146,10 +134,10 @@ def reason_to_run(site: Site, newest: dict[str, Newest] | PrintbridgeError, now:
         return fallen_due, fallen_due == due.UNFINISHED
     if observed.get("mode") != settings.mode:
         return f"the mode is {settings.mode} now", False
-    if isinstance(newest, PrintbridgeError):
-        return f"Nexudus could not be looked at: {newest.tried}", True
-    for what, state in newest.items():
-        if changed(observed, what, state):
+    if isinstance(states, PrintbridgeError):
+        return f"Nexudus could not be looked at: {states.tried}", True
+    for what, state in states.items():
+        if observed.get(what) != state:
             return f"{what} changed in Nexudus", False
     try:
         newest_job = site.jobs.newest()

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,7 @@ from pipeline.domain import tables
 from pipeline.domain.jobs import revised
 from pipeline.errors import UnsafeError
 from pipeline.reports.days import first_day, per_day
+from pipeline.services.nexudus.client import Changes
 from pipeline.services.nexudus.records import CREDIT_FIELDS, CUSTOMER_FIELDS, read_credits, read_customers
 from pipeline.services.nexudus.wire import moment
 from pipeline.services.printing import JobBatch
@@ -32,6 +34,9 @@ from pipeline.store.sql import Connection, read, replace
 
 OVERLAP = timedelta(minutes=10)
 """How far an incremental read reaches back behind the newest change seen: a list may lag behind a write."""
+
+CLOCKS = timedelta(days=1)
+"""How far the clock of Nexudus may go before ours."""
 
 AUDIT_SLICES = 12
 """Where each user costs a call, every user is observed again at least once in so many runs."""
@@ -198,15 +203,22 @@ def _read_list(sites: Sites, listing: Listing) -> Made:
     interval = timedelta(minutes=sites.settings.complete_read_minutes)
     due = complete_at is None or now - datetime.fromisoformat(complete_at) >= interval
     how, frame = "complete", before
+    state = Changes(None, 0, 0, None)
     if not due and before.height:
         how = "changes"
-        frame, odd = _with_changes(sites, listing, before, odd, now)
+        since = min(before.select(pl.col("updated_on").max()).item(), now) - OVERLAP
+        reads = _reads(sites, listing, **{f"from_{listing.prefix}_UpdatedOn": since})
+        frame, odd = _with_changes(listing, list(chain.from_iterable(reads)), before, odd, now)
         total = sum(sites.nexudus.count(listing.entity, **filters) for filters in listing.filters)
+        state = Changes.of(reads, total, until=now + CLOCKS, since=since)
         expected = _expected(frame, listing, odd)
         if total != expected:
             how = f"complete: Nexudus counts {total}, the changes led to {expected}"
     if how != "changes":
-        whole = listing.parse(_records(sites, listing), now)
+        reads = _reads(sites, listing)
+        records = list(chain.from_iterable(reads))
+        state = Changes.of(reads, len(records), until=now + CLOCKS)
+        whole = listing.parse(records, now)
         odd = {problem.id: str(problem) for problem in whole.problems}
         frame = pl.concat([whole.frame, _kept(before, listing, odd, now)])
         if before.height and not frame.height and not listing.may_be_empty:
@@ -220,6 +232,7 @@ def _read_list(sites: Sites, listing: Listing) -> Made:
 
     def note(con: Connection) -> None:
         memory.remember(con, memory.ACCOUNT, where, json.dumps(odd), now)
+        memory.remember(con, memory.ACCOUNT, memory.state_of(listing.table), state.as_text(), now)
         if how != "changes":
             memory.note(con, memory.ACCOUNT, memory.complete_read(listing.table), now.isoformat(), now)
 
@@ -227,19 +240,18 @@ def _read_list(sites: Sites, listing: Listing) -> Made:
     return Made(frame, {"changed": changed, "read": how, "unreadable": len(odd)})
 
 
-def _records(sites: Sites, listing: Listing, **since: datetime) -> list[Record]:
-    reads = [
+def _reads(sites: Sites, listing: Listing, **since: datetime) -> list[list[Record]]:
+    """The records of a list, whole or since a time, one reading for each of its filters."""
+    return [
         sites.nexudus.records(listing.entity, needs=listing.needs, **filters, **since) for filters in listing.filters
     ]
-    return [record for records in reads for record in records]
 
 
 def _with_changes(
-    sites: Sites, listing: Listing, before: pl.DataFrame, odd: dict[str, str], now: datetime
+    listing: Listing, records: list[Record], before: pl.DataFrame, odd: dict[str, str], now: datetime
 ) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The stored rows, with those in place that changed since the newest change seen; and what cannot be read."""
-    newest: datetime = min(before.select(pl.col("updated_on").max()).item(), now)
-    update = listing.parse(_records(sites, listing, **{f"from_{listing.prefix}_UpdatedOn": newest - OVERLAP}), now)
+    """The stored rows, with the records in place that changed since; and what cannot be read."""
+    update = listing.parse(records, now)
     again = {str(key) for key in update.frame[listing.key]}
     odd = {id_: text for id_, text in odd.items() if id_ not in again}
     odd |= {problem.id: str(problem) for problem in update.problems}

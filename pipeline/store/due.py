@@ -61,9 +61,3 @@ def reason(con: Connection, site: str, *, settle: timedelta, complete: timedelta
         return f"{lines['n'][0]} charges wait to be sent or looked up"
     credits_due = query(con, _VALIDITY, now=now, finished=finished)
     return f"{credits_due['n'][0]} credits expired or became valid" if credits_due["n"][0] else None
-
-
-def extent(con: Connection, table: str) -> tuple[int, datetime | None]:
-    """How many rows a table of a Nexudus list has, and when the newest was changed."""
-    row = con.table(table).aggregate("count(*) AS total, max(updated_on) AS newest").pl()
-    return row["total"][0], row["newest"][0]

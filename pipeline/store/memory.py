@@ -23,6 +23,8 @@ STARTED = "started_at"
 """The last run that began."""
 SEEN = "seen"
 """What the last run that came to its end saw, as JSON."""
+LISTS = "lists"
+"""How the Nexudus lists stood from which a site was decided last, as JSON."""
 WAKE = "wake_at"
 """When the youngest job will be mature; empty without one."""
 ACCESS_SEEN = "access_seen_at"
@@ -42,6 +44,11 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 def complete_read(table: str) -> str:
     """The name under which the time of the last complete read of a Nexudus list is kept."""
     return f"{table}.complete_at"
+
+
+def state_of(table: str) -> str:
+    """The name under which is kept how a Nexudus list stood when its table was read."""
+    return f"{table}.state"
 
 
 def problems(table: str) -> str:

@@ -50,30 +50,64 @@ class _Page(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """How a list stands. Two of them that are equal and exact, for one `since`, mean that nothing changed.
+    """How a list stands. Two of them that are equal mean that nothing changed in between.
 
     Attributes:
+        since: the minute from which changes were counted, UTC; None where no time of a change is known.
         total: how many records the list has; what was deleted shows here only.
-        newer: how many of them changed at or after the minute of `since`.
-        newest: the last of these changes, to the second; of a minute with very many changes, the last after it.
-        exact: whether `newest` could be told. If not, the list must be read.
+        newer: how many of them changed in that minute or later.
+        newest: the last of these changes, to the second; None without one. Where more than `PEEK` changed, the last
+            after that minute: whichever of them changes again does so later.
     """
 
+    since: datetime | None
     total: int
     newer: int
     newest: datetime | None
-    exact: bool
+
+    @classmethod
+    def of(
+        cls, lists: Sequence[Sequence[Record]], total: int, *, until: datetime, since: datetime | None = None
+    ) -> Changes:
+        """What lists that were just read say of themselves, as `changed_since` would for the newest change in them.
+
+        Args:
+            lists: what was read, each list whole or what changed in it since a time.
+            total: how many records the whole lists have.
+            until: a change after this time is an error of a clock, and no time to count from.
+            since: the time of the question, where not the whole lists were asked for.
+        """
+        times = [[_changed_on(record) for record in records] for records in lists]
+        start = max((at for each in times for at in each if at and at <= until), default=since)
+        if start is None:
+            return cls(None, total, 0, None)
+        start, parts = start.replace(second=0, microsecond=0), list[Changes]()
+        for each in times:
+            # A service may count a record without a time among the changes; one that counts it has just sent it.
+            newer = [at for at in each if (at >= start if at else since is not None)]
+            shown = start if len(newer) <= PEEK else start + timedelta(minutes=1)
+            parts.append(cls(start, 0, len(newer), max((at for at in newer if at and at >= shown), default=None)))
+        return cls.together(parts)._replace(since=start, total=total)
+
+    def as_text(self) -> str:
+        """The form in which it is remembered and compared; it begins with `since`."""
+        parts = [part.isoformat() if isinstance(part, datetime) else part for part in self]
+        return " ".join("-" if part is None else str(part) for part in parts)
+
+    @classmethod
+    def together(cls, parts: Sequence[Changes]) -> Changes:
+        """Several lists, asked for one `since`, as one."""
+        newest = max((part.newest for part in parts if part.newest), default=None)
+        since = parts[0].since if parts else None
+        return cls(since, sum(part.total for part in parts), sum(part.newer for part in parts), newest)
 
 
-def _newest(rows: Iterable[Record]) -> datetime | None:
-    """The latest UpdatedOn to the second, as lists show no finer; one that is no time is left out."""
-    times: list[datetime] = []
-    for row in rows:
-        try:
-            times.append(moment(str(row.get("UpdatedOn"))).replace(microsecond=0))
-        except PermanentError:
-            continue
-    return max(times, default=None)
+def _changed_on(record: Record) -> datetime | None:
+    """When a record was changed, to the second, as lists show no finer; None if that is no time."""
+    try:
+        return moment(str(record.get("UpdatedOn"))).replace(microsecond=0)
+    except PermanentError:
+        return None
 
 
 class NexudusClient(Session):
@@ -148,12 +182,11 @@ class NexudusClient(Session):
         """How a list stands, for a comparison with an answer to the same question before: did anything change?
 
         No order is asked for, as the pages of the vendor contradict each other about it (2.3). Instead: how many
-        records there are, and which of them changed at or after a minute. Two or three requests of a few records.
+        records there are, and which of them changed at or after a minute. One to three requests of a few records.
 
         Args:
             entity: for example `coworkers`.
-            since: a time before the state to compare with, best the newest change known; it is rounded down to the
-                minute. Both answers must be to the same one. None where nothing is known.
+            since: the newest change known; it is rounded down to the minute. None where nothing is known.
             **filters: as in `records`, without a range.
 
         Raises:
@@ -161,14 +194,12 @@ class NexudusClient(Session):
         """
         total = self.count(entity, **filters)
         if since is None:
-            return Changes(total, total, None, exact=total == 0)
+            return Changes(None, total, 0, None)
         start = since.replace(second=0, microsecond=0)
-        first = self._changed(entity, start, filters)
-        if first.total <= PEEK:
-            return Changes(total, first.total, _newest(first.rows), exact=True)
-        # So many in a minute were changed at once. Whichever of them changes again does so in a later minute.
-        later = self._changed(entity, start + timedelta(minutes=1), filters)
-        return Changes(total, first.total, _newest(later.rows), exact=later.total <= PEEK)
+        rows_, newer = self._changed(entity, start, filters)
+        if newer > PEEK:
+            rows_, _ = self._changed(entity, start + timedelta(minutes=1), filters)
+        return Changes(start, total, newer, max(filter(None, map(_changed_on, rows_)), default=None))
 
     def _changed(self, entity: str, start: datetime, filters: Mapping[str, object]) -> _Page:
         changed: dict[str, object] = {f"from_{MODULES[entity][1]}_UpdatedOn": start}
@@ -177,15 +208,6 @@ class NexudusClient(Session):
             raise self._ignored(entity, name)
         return page
 
-    def newest(self, entity: str, **filters: object) -> tuple[int, datetime | None]:
-        """How many records a list has, and when the one that was changed last was changed; one request of one row.
-
-        It depends on a direction that a service may ignore or refuse: use `changed_since`.
-        """
-        order = {"orderBy": "UpdatedOn", "dir": "Descending"}
-        page = self._page(entity, query(entity, filters), page=1, size=1, order=order)
-        return page.total, _newest(page.rows)
-
     def _page(
         self,
         entity: str,
@@ -193,9 +215,8 @@ class NexudusClient(Session):
         *,
         page: int,
         size: int = PAGE_SIZE,
-        order: Mapping[str, str] = BY_ID,
     ) -> _Page:
-        params = {"page": str(page), "size": str(size), **order, **filters}
+        params = {"page": str(page), "size": str(size), **BY_ID, **filters}
         answer = self.request("GET", _path(entity), params=params)
         listed, total = rows(answer), field(answer, "TotalItems")
         if listed is None or not isinstance(total, int):

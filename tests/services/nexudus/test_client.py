@@ -27,7 +27,7 @@ from pipeline.errors import (
     UnknownOutcomeError,
 )
 from pipeline.services.http import LONGEST_WAIT, address, exchange, shown
-from pipeline.services.nexudus.client import NexudusClient, minute, moment, outcome, replacement
+from pipeline.services.nexudus.client import Changes, NexudusClient, minute, moment, outcome, replacement
 from pipeline.services.nexudus.wire import UNREADABLE, decode, encode, query, wait_hint
 
 SAMPLES = Path(__file__).parents[2] / "fixtures" / "nexudus"
@@ -642,7 +642,9 @@ def test_a_date_that_cannot_be_read_does_not_stop_a_list(odd: Any) -> None:
     rows = [{"Id": 1, "UpdatedOn": odd}, {"Id": 2, "UpdatedOn": "2026-11-20T09:00:01Z"}]
     with client(listing(rows)) as nexudus:
         assert nexudus.records("coworkers", from_Coworker_UpdatedOn=NOW) == rows
-        assert nexudus.changed_since("coworkers", NOW) == (2, 2, datetime(2026, 11, 20, 9, 0, 1, tzinfo=UTC), True)
+        newest = datetime(2026, 11, 20, 9, 0, 1, tzinfo=UTC)
+        assert nexudus.changed_since("coworkers", NOW) == (NOW, 2, 2, newest)
+        assert Changes.of([rows], 2, until=NOW + timedelta(days=1), since=NOW) == (NOW, 2, 2, newest)
 
 
 def test_an_id_as_text_is_its_number() -> None:
@@ -687,15 +689,13 @@ def test_a_change_is_seen_whatever_the_service_makes_of_a_direction(direction: s
     service.rows = {key: NOW - timedelta(days=1, seconds=key) for key in range(1, 200)} | {200: NOW}
     with client(service) as nexudus:
         before = nexudus.changed_since("coworkers", NOW)
-        assert before == (200, 1, NOW, True)
+        assert before == (NOW, 200, 1, NOW)
         assert nexudus.changed_since("coworkers", NOW) == before, "nothing changed"
         service.rows[17] = NOW + timedelta(hours=1)
-        assert nexudus.changed_since("coworkers", NOW) == (200, 2, NOW + timedelta(hours=1), True), "one changed"
+        assert nexudus.changed_since("coworkers", NOW) == (NOW, 200, 2, NOW + timedelta(hours=1)), "one changed"
         del service.rows[17], service.rows[200]
-        assert nexudus.changed_since("coworkers", NOW) == (198, 0, None, True), "one was deleted"
-        assert nexudus.changed_since("coworkers", None) == (198, 198, None, False)
-        service.rows.clear()
-        assert nexudus.changed_since("coworkers", None) == (0, 0, None, True)
+        assert nexudus.changed_since("coworkers", NOW) == (NOW, 198, 0, None), "one was deleted"
+        assert nexudus.changed_since("coworkers", None) == (None, 198, 0, None)
     assert not any("dir" in asked for asked in service.asked)
 
 
@@ -713,13 +713,13 @@ def test_a_change_after_very_many_in_one_minute_is_seen() -> None:
     service.rows = {key: NOW + timedelta(seconds=key % 60) for key in range(1, 400)}
     with client(service) as nexudus:
         before = nexudus.changed_since("coworkers", NOW)
-        assert before == (399, 399, None, True)
+        assert before == (NOW, 399, 399, None)
         for seconds in (60, 61, 3600):
             service.rows[7] = NOW + timedelta(seconds=seconds)
             after = nexudus.changed_since("coworkers", NOW)
-            assert after == (399, 399, NOW + timedelta(seconds=seconds), True)
+            assert after == (NOW, 399, 399, NOW + timedelta(seconds=seconds))
         service.rows |= {key: NOW + timedelta(minutes=5) for key in range(100, 200)}
-        assert not nexudus.changed_since("coworkers", NOW).exact, "so many changed that the list must be read"
+        assert nexudus.changed_since("coworkers", NOW) != before
 
 
 def test_a_service_that_ignores_the_range_is_noticed() -> None:
@@ -731,33 +731,36 @@ def test_a_service_that_ignores_the_range_is_noticed() -> None:
 CHANGE = st.tuples(st.integers(1, 60), st.one_of(st.integers(0, 180), st.none()))
 
 
-@settings(max_examples=150)
-@given(start=st.dictionaries(st.integers(1, 60), st.integers(-300, 0)), changes=st.lists(CHANGE, max_size=40))
-def test_two_answers_are_equal_only_if_nothing_changed(
-    start: dict[int, int], changes: list[tuple[int, int | None]]
+@settings(max_examples=300)
+@given(
+    start=st.dictionaries(st.integers(1, 60), st.integers(-90, 0)),
+    spread=st.sampled_from([1, 60]),
+    changes=st.lists(CHANGE, max_size=40),
+)
+def test_a_look_equals_what_was_read_only_if_nothing_changed(
+    start: dict[int, int], spread: int, changes: list[tuple[int, int | None]]
 ) -> None:
     """Each change stamps a record with a later time, or takes it away; the look after it must differ.
 
     Two changes within one second, which no list shows, are told by nothing.
     """
     service = Listed("ignored")
-    service.rows = {key: NOW + timedelta(seconds=at) for key, at in start.items()}
-    since = max(service.rows.values(), default=NOW)
-    clock = NOW
+    service.rows = {key: NOW + timedelta(seconds=at * spread) for key, at in start.items()}
+    clock, first = NOW, dict(service.rows)
     with client(service) as nexudus:
-        before = nexudus.changed_since("coworkers", since)
+        records = nexudus.records("coworkers")
+        read = Changes.of([records], len(records), until=NOW)
+        since = NOW - timedelta(minutes=10)
+        some = nexudus.records("coworkers", from_Coworker_UpdatedOn=since)
+        assert not some or Changes.of([some], len(records), until=NOW, since=since) == read
+        assert nexudus.changed_since("coworkers", read.since) == read
         for key, wait in changes:
             clock += timedelta(seconds=1 + (wait or 0))
             if wait is None:
-                had = service.rows.pop(key, None)
-                expected = had is not None
+                service.rows.pop(key, None)
             else:
                 service.rows[key] = clock
-                expected = True
-            after = nexudus.changed_since("coworkers", since)
-            if before.exact and after.exact:
-                assert (after != before) == expected
-            before = after
+            assert (nexudus.changed_since("coworkers", read.since) == read) == (service.rows == first)
 
 
 def test_a_batch_is_read_in_chunks_of_100() -> None:

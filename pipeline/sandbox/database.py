@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -132,7 +133,7 @@ class Database:
         self.name = f"papercut_{site}"[:63]
         self._cluster = cluster
         self._inserts: defaultdict[str, list[Row]] = defaultdict(list)
-        self._updates: list[tuple[str, str, Row, tuple[str, ...]]] = []
+        self._updates: list[tuple[str, Row, Row]] = []
         self._connection: psycopg.Connection[Any] | None = None
 
     def start(self) -> None:
@@ -155,12 +156,11 @@ class Database:
 
     def update(self, table: str, key: str, row: Row, *columns: str) -> None:
         """Note that `columns` of the row whose primary key column is `key` have the values in `row`."""
-        self._updates.append((table, f"WHERE {key} = %s", {column: row[column] for column in columns}, (row[key],)))
+        self._updates.append((table, {column: row[column] for column in columns}, {key: row[key]}))
 
     def amend(self, table: str, row: Row, changes: Row) -> None:
         """Note that the rows with exactly these values have these changes; without changes they are gone."""
-        where = " AND ".join(f"{column} = %s" for column in row)
-        self._updates.append((table, f"WHERE {where}", changes, tuple(row.values())))
+        self._updates.append((table, changes, row))
 
     def delete(self, table: str, row: Row) -> None:
         """Note that the rows with exactly these values are gone."""
@@ -177,25 +177,18 @@ class Database:
             if self._connection and statements:
                 with self._connection.pipeline(), self._connection.transaction(), self._connection.cursor() as cursor:
                     for statement, values in statements:
-                        cursor.execute(statement.encode(), values)
+                        cursor.execute(statement, values)
         finally:
             self.forget()
 
-    def _insertions(self) -> Iterator[tuple[str, list[Any]]]:
+    def _insertions(self) -> Iterator[tuple[bytes, list[Any]]]:
         for table, rows in self._inserts.items():
             for row in rows:
-                values = ", ".join(["%s"] * len(row))
-                text = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"  # noqa: S608 - names of ours
-                yield text, list(stored(table, row).values())
+                yield _insertion(table, tuple(row)), list(stored(table, row).values())
 
-    def _changes(self) -> Iterator[tuple[str, list[Any]]]:
-        for table, where, changes, key in self._updates:
-            if changes:
-                columns = ", ".join(f"{column} = %s" for column in changes)
-                text = f"UPDATE {table} SET {columns} {where}"  # noqa: S608 - names of ours
-                yield text, [*stored(table, changes).values(), *key]
-            else:
-                yield f"DELETE FROM {table} {where}", list(key)  # noqa: S608 - names of ours
+    def _changes(self) -> Iterator[tuple[bytes, list[Any]]]:
+        for table, changes, row in self._updates:
+            yield _change(table, tuple(changes), tuple(row)), [*stored(table, changes).values(), *row.values()]
 
     def load(self) -> None:
         """As `flush`, for the first and large amount of rows: the tables must still be empty."""
@@ -216,10 +209,8 @@ class Database:
 
     def restore(self, number: int) -> None:
         """Put the rows of a copy in place of all rows, as a database that is restored from a backup."""
-        statements: list[str] = []
-        for table in TABLES:  # DELETE: a reader in the middle of something is not waited for
-            statements += [f"DELETE FROM {table}", f"INSERT INTO {table} TABLE kept_{number}.{table}"]  # noqa: S608 - ours
-        self._run(*statements)
+        back = sql.SQL("DELETE FROM {0}; INSERT INTO {0} TABLE {1}")  # DELETE waits for no reader
+        self._run(*(back.format(sql.Identifier(t), sql.Identifier(f"kept_{number}", t)).as_string() for t in TABLES))
 
     def _run(self, *statements: str) -> None:
         if self._connection:
@@ -237,6 +228,27 @@ class Database:
         for table in self._inserts:
             del self._inserts[table][rows.get(table, 0) :]
         del self._updates[updates:]
+
+
+@cache
+def _insertion(table: str, columns: tuple[str, ...]) -> bytes:
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    values = sql.SQL(", ").join([sql.Placeholder()] * len(columns))
+    return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), names, values).as_bytes()
+
+
+@cache
+def _change(table: str, columns: tuple[str, ...], where: tuple[str, ...]) -> bytes:
+    """An UPDATE of some columns, or without one a DELETE, where other columns have given values."""
+    rows = sql.SQL(" AND ").join(map(_equals, where))
+    if not columns:
+        return sql.SQL("DELETE FROM {} WHERE {}").format(sql.Identifier(table), rows).as_bytes()
+    values = sql.SQL(", ").join(map(_equals, columns))
+    return sql.SQL("UPDATE {} SET {} WHERE {}").format(sql.Identifier(table), values, rows).as_bytes()
+
+
+def _equals(column: str) -> sql.Composed:
+    return sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder())
 
 
 class CountingProxy:

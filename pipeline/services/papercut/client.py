@@ -1,6 +1,6 @@
 """The XML-RPC web services of one PaperCut server: users, balances, properties, and the look-ups that `doctor` makes.
 
-What belongs here: sending a call, and one method per call that the bridge needs (`papercut-api.md`; section numbers
+What belongs here: sending a call, and one method per call that printbridge needs (`papercut-api.md`; section numbers
 below are its). The XML and what answers mean is in `papercut_wire.py`. What does not belong: who becomes a user and
 with which balance (`domain/`), when it is written (`assets/load.py`), and print jobs, which this interface does not
 give (`joblogs/`). Calls that act on groups, on administrators or on all settings of a user at once are left out on
@@ -16,7 +16,7 @@ import xmlrpc.client
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import httpx
 
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 READS = frozenset({
     "isUserExists", "listUserAccounts", "getTotalUsers", "getUserProperty", "getUserProperties",
-    "lookUpUserNameByCardNo", "listPrinters", "getPrinterCostSimple", "getConfigValue", "getTaskStatus",
+    "listPrinters", "getPrinterCostSimple", "getConfigValue",
 })  # fmt: skip
 """Calls that change nothing: tried again when that can help."""
 WRITES = frozenset({
@@ -87,13 +87,6 @@ def _as_text(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
-
-
-class TaskStatus(NamedTuple):
-    """The last background task: whether it is over, and the last line it said."""
-
-    completed: bool
-    message: str
 
 
 class PaperCutClient:
@@ -155,8 +148,7 @@ class PaperCutClient:
         if method not in READS | WRITES:
             raise ValueError(f"{method} is not among the calls of this client")
         reads = method in READS
-        signed = arguments if method == "getTaskStatus" else (self._token, *arguments)
-        content = encode(method, signed)
+        content = encode(method, (self._token, *arguments))
         return patiently(
             lambda: self._once(method, content, reads=reads),
             attempts=READ_ATTEMPTS if reads else WRITE_ATTEMPTS,
@@ -300,10 +292,6 @@ class PaperCutClient:
         """The balance in credits, exact to a hundredth of a cent. Raises MissingError when there is no such user."""
         return amount(self.properties(user, ["balance"])["balance"])
 
-    def look_up_by_card(self, card: str) -> str | None:
-        """The user who has this card number, or None."""
-        return self._typed(str, "lookUpUserNameByCardNo", self.call("lookUpUserNameByCardNo", card)) or None
-
     def config_value(self, key: str) -> str:
         """A configuration value; an unknown key reads as an empty text (section 2)."""
         return self._typed(str, "getConfigValue", self.call("getConfigValue", key))
@@ -316,11 +304,6 @@ class PaperCutClient:
         """The simple price of a page in credits."""
         method = "getPrinterCostSimple"
         return amount(repr(self._typed(float, method, self.call(method, server, printer))))
-
-    def task_status(self) -> TaskStatus:
-        """The state of the last background task; the one call without a token (3.6)."""
-        answer = cast("dict[str, object]", self._typed(dict, "getTaskStatus", self.call("getTaskStatus")))
-        return TaskStatus(bool(answer.get("completed")), str(answer.get("message", "")).strip().rpartition("\n")[2])
 
     def _listed(self, method: str, expected: int) -> list[str]:
         """All pages: to the first short page, or past it while fewer than `expected` came, and never in a circle."""
@@ -350,10 +333,6 @@ class PaperCutClient:
         method = "setUserProperties"
         pairs = [[name, flattened(value) if name in READ_BY_PEOPLE else value] for name, value in properties.items()]
         self._ok(method, self._about(user, lambda: self.call(method, user, pairs)))
-
-    def disable_printing(self, user: str, *, disabled: bool = True) -> None:
-        """Forbid a user to print, or allow it again; everything else of the user stays."""
-        self.set_properties(user, {"disabled-print": "TRUE" if disabled else "FALSE"})
 
     def adjust_balance(self, user: str, credits_: Decimal | int, comment: str) -> None:
         """Add credits to a balance (or take them, if negative). It happens again each time it is called (4.6).

@@ -24,7 +24,7 @@ from pipeline.errors import (
     UnknownOutcomeError,
     UnsafeError,
 )
-from pipeline.services.papercut.client import READS, WRITES, PaperCutClient, TaskStatus
+from pipeline.services.papercut.client import READS, WRITES, PaperCutClient
 from pipeline.services.papercut.wire import UnreadableError, amount, decode, encode, exact, outcome
 from tests.optional import self_signed
 
@@ -407,13 +407,11 @@ def test_reading_one_user() -> None:
     server = Server(
         isUserExists=True,
         getUserProperties=lambda _, names: [{"balance": "12.300000000000001", "email": ""}[name] for name in names],
-        lookUpUserNameByCardNo=lambda card: "jane" if card == "1" else "",
     )
     with server.client() as papercut:
         assert papercut.user_exists("jane") is True
         assert papercut.properties("jane", ["email", "balance"]) == {"email": "", "balance": "12.300000000000001"}
         assert papercut.balance("jane") == Decimal("12.3")
-        assert [papercut.look_up_by_card("1"), papercut.look_up_by_card("2")] == ["jane", None]
 
 
 def test_answers_of_the_wrong_kind_are_errors() -> None:
@@ -434,14 +432,11 @@ def test_reading_the_server() -> None:
         getConfigValue="8",
         listPrinters=paged([r"main\Front", "!!template printer!!", r"device\Copier"]),
         getPrinterCostSimple=5.000000000000001,
-        getTaskStatus={"completed": True, "message": "Started.\nSync complete."},
     )
     with server.client() as papercut:
         assert papercut.config_value("internal-users.self-registration.min-password-length") == "8"
         assert papercut.printers() == [r"main\Front", r"device\Copier"]
         assert papercut.printer_cost("main", "Front") == 5
-        assert papercut.task_status() == TaskStatus(completed=True, message="Sync complete.")
-    assert server.calls[-1] == ("getTaskStatus", ()), "the one call without the token"
 
 
 def test_what_people_read_is_sent_in_the_form_that_papercut_keeps() -> None:
@@ -483,19 +478,17 @@ def test_writes_have_the_types_that_papercut_wants() -> None:
     with server.client() as papercut:
         papercut.create_user("jane", password="00012345", full_name="Jané", email="jane@example.com", pin="12345")
         papercut.set_properties("jane", {"restricted": "TRUE", "notes": "x"})
-        papercut.disable_printing("jane")
         papercut.adjust_balance("jane", Decimal("-12.50"), "REF-1 " + "x" * 300)
         papercut.rename_user("jane", "jane2")
         papercut.delete_user("jane2")
     assert [(method, args[1:]) for method, args in server.calls] == [
         ("addNewInternalUser", ("jane", "00012345", "Jané", "jane@example.com", "", "12345")),
         ("setUserProperties", ("jane", [["restricted", "TRUE"], ["notes", "x"]])),
-        ("setUserProperties", ("jane", [["disabled-print", "TRUE"]])),
         ("adjustUserAccountBalance", ("jane", -12.5, "REF-1 " + "x" * 249)),
         ("renameUserAccount", ("jane", "jane2")),
         ("deleteExistingUser", ("jane2",)),
     ]
-    assert isinstance(server.calls[3][1][2], float)
+    assert isinstance(server.calls[2][1][2], float)
 
 
 def test_the_longer_form_of_a_call_is_used_where_the_shorter_is_missing() -> None:

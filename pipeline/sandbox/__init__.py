@@ -1,6 +1,6 @@
 """Local servers that speak Nexudus REST and PaperCut XML-RPC, with PaperCut's own database beside them.
 
 What belongs here: the services as the fact sheets describe them, each unknown as a switch, faults on demand, and the
-servers' own truth for whoever checks the bridge. What does not: anything of the bridge. Nothing outside this package
-imports it but the command, the tests and the benchmarks.
+servers' own truth for whoever checks printbridge. What does not: anything of printbridge. Nothing outside this
+package imports it but the command, the tests and the benchmarks.
 """

@@ -1,4 +1,4 @@
-"""The clients of the services that the bridge talks to, each with one choke point.
+"""The clients of the services that printbridge talks to, each with one choke point.
 
 What belongs here: signing in, building one call, sending it once, reading the answer, and saying what the answer means
 in the words of `pipeline.errors`. What does not: what to write and when (`assets/load.py`), business rules (`domain/`),

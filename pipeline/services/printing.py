@@ -181,7 +181,7 @@ class Finding:
 
     Attributes:
         check: its number in `rules.md` 2.1, or a word.
-        status: pass, warn (not proven, or worth a look) or fail (the bridge would not work, or would work wrongly).
+        status: pass, warn (not proven, or worth a look) or fail (printbridge would not work, or work wrongly).
         seen: what was seen, with the numbers.
         remedy: where it is put right; empty where nothing is to be done.
         site: the site.

@@ -28,7 +28,7 @@ HELD = {"london": {"max_charge": 40}}
 
 
 @pytest.fixture(scope="module")
-def bridge() -> Generator[Harness, None, None]:
+def harness() -> Generator[Harness, None, None]:
     """A site in step, with two charges that wait for a person. The last test restores a backup, and ends the story."""
     with telling(world([customer(101, PaperCutPayAsYouPrint=True)]), sites=HELD) as running:
         assert running.sync().ok
@@ -86,7 +86,7 @@ def in_terminal(*words: str) -> tuple[str, str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo terminals of this kind")
 @pytest.mark.parametrize("words", [("plan", "--json"), ("doctor", "--json"), ("report", "2026-11", "--json")])
-def test_long_work_has_a_bar_in_a_terminal_and_a_clean_pipe(bridge: Harness, words: tuple[str, ...]) -> None:
+def test_long_work_has_a_bar_in_a_terminal_and_a_clean_pipe(harness: Harness, words: tuple[str, ...]) -> None:
     out, err = in_terminal(*words)
     assert json.loads(out), "the pipe must hold the document and nothing else"
     assert "london" in err, f"the bar must name what is worked on: {err!r}"
@@ -95,20 +95,20 @@ def test_long_work_has_a_bar_in_a_terminal_and_a_clean_pipe(bridge: Harness, wor
 
 
 @pytest.mark.parametrize("words", [("plan",), ("run",), ("doctor",), ("report", "2026-11"), ("recover",)])
-def test_long_work_has_plain_lines_where_there_is_no_terminal(bridge: Harness, words: tuple[str, ...]) -> None:
+def test_long_work_has_plain_lines_where_there_is_no_terminal(harness: Harness, words: tuple[str, ...]) -> None:
     said = printbridge(*words, code=None)
     assert "[1/1] london ...\n" in said.err, said.err
     assert "\x1b" not in said.out + said.err, "no colours, no bars"
 
 
-def test_the_report_names_its_files(bridge: Harness) -> None:
+def test_the_report_names_its_files(harness: Harness) -> None:
     site = document("report", "2026-11")["sites"]["london"]
     endings = {Path(file).suffix for file in site["files"]}
     assert (site["ok"], endings) == (True, {".csv", ".xlsx", ".html"})
     assert all(Path(file).is_file() for file in site["files"])
 
 
-def test_decisions_are_documents(bridge: Harness) -> None:
+def test_decisions_are_documents(harness: Harness) -> None:
     waiting = document("held", "list")["held"]
     assert len(waiting) == 2, "both jobs cost more than max_charge"
     first, second = (line["ref"] for line in waiting)
@@ -117,23 +117,23 @@ def test_decisions_are_documents(bridge: Harness) -> None:
     assert document("held", "retry", second, "--reason", "a test")["state"] == "priced"
 
 
-def test_resuming_with_json_asks_nobody(bridge: Harness) -> None:
+def test_resuming_with_json_asks_nobody(harness: Harness) -> None:
     assert "nobody can be asked with --json" in printbridge("resume", "london", "--json", code=2).err
-    with transaction(bridge.sites.store) as con:
+    with transaction(harness.sites.store) as con:
         from pipeline.store import stops
 
-        stops.record(con, "london", "charges", state="stopped", reason="a test", at=bridge.sites.clock())
+        stops.record(con, "london", "charges", state="stopped", reason="a test", at=harness.sites.clock())
     resumed = document("resume", "london", "--yes")
     assert (resumed["site"], list(resumed["resumed"])) == ("london", ["charges"])
     assert resumed["resumed"]["charges"].startswith("a test"), "the cause of the stop comes first"
     assert document("resume", "london", "--yes")["resumed"] == {}
 
 
-def test_a_recovery_is_a_document(bridge: Harness) -> None:
+def test_a_recovery_is_a_document(harness: Harness) -> None:
     assert "Nexudus holds 0 sales" in document("recover")["sites"]["london"][0]
 
 
-def test_a_backup_and_its_restore_are_documents(bridge: Harness) -> None:
+def test_a_backup_and_its_restore_are_documents(harness: Harness) -> None:
     made = document("backup")["backup"]
     assert made["tables"] > 10
     assert Path(made["folder"]).is_dir()

@@ -77,26 +77,26 @@ def test_init_then_a_configuration_without_secrets(tmp_path: Path) -> None:
 
 
 def test_plan_shows_and_writes_nothing_and_run_does_it(folder: Path) -> None:
-    with running(folder, people()) as bridge:
-        bridge.forget_calls()
+    with running(folder, people()) as harness:
+        harness.forget_calls()
         planned = printbridge("plan", "--json").document["sites"]["london"]
         assert [(row["action"], row["username"], row["target"]) for row in planned["changes"]] == [
             ("create", ANN, "0"), ("create", BOB, "100"),
         ]  # fmt: skip
         assert (planned["verdict"], planned["lines"]) == ({"safe": True, "blocked": {}}, [])
-        assert bridge.writes() == {}
+        assert harness.writes() == {}
 
         assert printbridge("run", "--site", "london").out == (
             "london: done\n  Print users: 2 changed.\n  Charges: none.\n"
         )
-        bridge.print_job(ANN, 30)
-        bridge.print_job(BOB, 40)
-        bridge.advance(minutes=31)
-        bridge.forget_calls()
+        harness.print_job(ANN, 30)
+        harness.print_job(BOB, 40)
+        harness.advance(minutes=31)
+        harness.forget_calls()
         shown = printbridge("plan").out
         assert "Nothing was written to Nexudus or PaperCut." in shown
         assert re.search(rf"{reference('london', '1', 'sale', 0)} +sale +priced +30 ", shown)
-        assert bridge.writes() == {}
+        assert harness.writes() == {}
 
         done = printbridge("run", "--json").document["sites"]["london"]
         assert (done["ok"], done["failures"]) == (True, [])
@@ -104,40 +104,42 @@ def test_plan_shows_and_writes_nothing_and_run_does_it(folder: Path) -> None:
             {"kind": "credit", "state": "confirmed", "lines": 1, "cents": 40},
             {"kind": "sale", "state": "confirmed", "lines": 1, "cents": 30},
         ]
-        assert [sale["Quantity"] for sale in bridge.sales()] == [30]
+        assert [sale["Quantity"] for sale in harness.sales()] == [30]
 
 
 def test_a_site_that_fails_does_not_stop_the_next_one(folder: Path) -> None:
     everyone = [
         customer(101, PaperCutPayAsYouPrint=True), customer(201, PaperCutPayAsYouPrint=True, InvoicingBusinessId=2),
     ]  # fmt: skip
-    with running(folder, world(everyone, sites=("london", "leeds"))) as bridge:
-        bridge.fault("london", "api.getConfigValue", "status", times=99, code=404)
+    with running(folder, world(everyone, sites=("london", "leeds"))) as harness:
+        harness.fault("london", "api.getConfigValue", "status", times=99, code=404)
         said = printbridge("run", "--json", code=1).document["sites"]
         assert (said["london"]["ok"], said["london"]["stopped"], said["leeds"]["ok"]) == (False, False, True)
         assert "What to do:" in said["london"]["failures"][0]["message"]
-        assert "c201@example.com" in bridge.users("leeds")
+        assert "c201@example.com" in harness.users("leeds")
         assert printbridge("run", "--site", "paris", code=2).err.startswith(
             "Config: There is no site 'paris' in bridge.toml. What to do: use one of: leeds, london"
         )
 
 
 def test_a_safety_gate_ends_with_3_until_a_person_resumes(folder: Path) -> None:
-    with running(folder, world([customer(number, PaperCutPayAsYouPrint=True) for number in range(101, 113)])) as bridge:
-        assert bridge.run().ok
+    with running(
+        folder, world([customer(number, PaperCutPayAsYouPrint=True) for number in range(101, 113)])
+    ) as harness:
+        assert harness.run().ok
         for number in range(101, 110):
-            bridge.edit("coworkers", number, Active=False)
+            harness.edit("coworkers", number, Active=False)
         stopped = printbridge("run", code=3).out
         assert stopped.startswith("london: stopped by a safety gate")
         assert "9 removals in this run, 75.0 % of the 12 print users that are ours; at most 5" in stopped
-        assert len(bridge.users()) == 13, "nobody may be removed"
+        assert len(harness.users()) == 13, "nobody may be removed"
 
         assert "Aborted" in printbridge("resume", "london", answer="n\n", code=1).err
         assert "'nothing' is none of charges, remove, rename" in printbridge("resume", "london", "nothing", code=2).err
         resumed = printbridge("resume", "london", "remove", answer="y\n").out
         assert "Site london is stopped for remove: 9 removals" in resumed
-        assert bridge.run().ok
-        assert len(bridge.users()) == 4
+        assert harness.run().ok
+        assert len(harness.users()) == 4
         assert printbridge("resume", "london", "--yes").out == "Site london is not stopped.\n"
 
 
@@ -146,10 +148,10 @@ def test_a_run_that_never_begins_is_a_failure(folder: Path, monkeypatch: pytest.
     from pipeline.site import Sites
     from pipeline.store import locks
 
-    with running(folder, people()) as bridge:
+    with running(folder, people()) as harness:
         monkeypatch.setitem(Sites.hold.__kwdefaults__, "wait_seconds", 0.1)
-        with locks.hold(bridge.state_folder.locks, "london"):
-            outcome = in_a_thread(bridge.run)
+        with locks.hold(harness.state_folder.locks, "london"):
+            outcome = in_a_thread(harness.run)
         assert not outcome.ok
         assert outcome.failures["start"][0] == "TransientError"
         assert "Another run has held site london" in outcome.failures["start"][1]
@@ -166,19 +168,19 @@ def in_a_thread(action: Callable[[], Any]) -> Any:
 # --- what an operator asks -------------------------------------------------------------------------------------------
 
 
-def with_held_job(bridge: Harness) -> str:
+def with_held_job(harness: Harness) -> str:
     """Ann and Bob print; one job of Ann is held for its cost. Its reference."""
-    assert bridge.run().ok
+    assert harness.run().ok
     for name, cost in ((ANN, 30), (BOB, 40), (ANN, "2.5"), ("staff", 5)):
-        bridge.print_job(name, cost)
-    bridge.advance(minutes=31)
-    assert bridge.run().ok
+        harness.print_job(name, cost)
+    harness.advance(minutes=31)
+    assert harness.run().ok
     return reference("london", "3", "sale", 0)
 
 
 def test_held_charges_are_decided_by_name(folder: Path) -> None:
-    with running(folder, people()) as bridge:
-        ref = with_held_job(bridge)
+    with running(folder, people()) as harness:
+        ref = with_held_job(harness)
         (line,) = printbridge("held", "list", "--json").document["held"]
         assert (line["ref"], line["job_id"], line["coworker_id"], line["amount_cents"]) == (ref, "3", 101, 3)
         assert "retry this line to charge 3 cents, or void it" in line["reason"]
@@ -188,16 +190,16 @@ def test_held_charges_are_decided_by_name(folder: Path) -> None:
         refused = printbridge("held", "void", other, "--reason", "why not", code=3).err
         assert refused.startswith(f"Unsafe: Line {other} is confirmed, not held; nothing was changed.")
         assert "The ledger has no line PB-X" in printbridge("held", "retry", "PB-X", "--reason", "x", code=1).err
-        (sold,) = bridge.sales()
+        (sold,) = harness.sales()
         wrong = printbridge("held", "confirm", ref, "--reason", "seen", "--sale", str(sold["Id"]), code=3).err
         assert "is 30 cents for customer 101, but line" in wrong
 
         assert printbridge("held", "retry", ref, "--reason", "the price was right").out == (
             f"Now priced: {ref} (3 cents). The next run sends it, or lets credits pay.\n"
         )
-        assert bridge.run().ok
-        assert sorted(sale["Quantity"] for sale in bridge.sales()) == [3, 30]
-        with bridge.sites.store.connect() as con:
+        assert harness.run().ok
+        assert sorted(sale["Quantity"] for sale in harness.sales()) == [3, 30]
+        with harness.sites.store.connect() as con:
             actor, detail = con.execute(
                 "SELECT actor, detail FROM charge_event WHERE ref = ? AND n = 1", [ref]
             ).fetchone() or ("", "")
@@ -209,8 +211,8 @@ def test_held_charges_are_decided_by_name(folder: Path) -> None:
 
 
 def test_explain_tells_the_way_of_people_and_jobs(folder: Path) -> None:
-    with running(folder, people()) as bridge:
-        ref = with_held_job(bridge)
+    with running(folder, people()) as harness:
+        ref = with_held_job(harness)
         bob = printbridge("explain", "C102@Example.com").out
         assert "Customer 102 is the preferred one: prints with printing credits (100 valid credits" in bob
         assert f"Becomes the print user {BOB}, restricted to the balance." in bob
@@ -233,11 +235,11 @@ def test_explain_tells_the_way_of_people_and_jobs(folder: Path) -> None:
 
 
 def test_doctor_answers_in_one_document(folder: Path) -> None:
-    with running(folder, people()) as bridge:
+    with running(folder, people()) as harness:
         said = printbridge("doctor", "--json")
         assert said.document["ok"] is True
         assert {finding["status"] for finding in said.document["findings"]} == {"pass", "warn"}
-        bridge.edit("products", 51, Price=0.09)
+        harness.edit("products", 51, Price=0.09)
         failed = printbridge("doctor", code=1).out
         assert re.search(
             r"fail +C12 +product 51 \(Printing\) is priced 0.09000, not 0.01\n +Inventory > Products", failed
@@ -246,9 +248,9 @@ def test_doctor_answers_in_one_document(folder: Path) -> None:
 
 
 def test_report_of_a_month(folder: Path) -> None:
-    with running(folder, people()) as bridge:
-        with_held_job(bridge)
-        written = bridge.state_folder.exports / "2026-11" / "london"
+    with running(folder, people()) as harness:
+        with_held_job(harness)
+        written = harness.state_folder.exports / "2026-11" / "london"
         said = printbridge("report", "2026-11", "--site", "london").out
         assert f"{written}/jobs.csv" in said
         assert ".html" not in said
@@ -260,20 +262,20 @@ def test_report_of_a_month(folder: Path) -> None:
 
 
 def test_a_backup_is_put_back_and_charges_nobody_twice(folder: Path) -> None:
-    with running(folder, people()) as bridge:
-        assert bridge.run().ok
+    with running(folder, people()) as harness:
+        assert harness.run().ok
         said = printbridge("backup").out
         made = Path(re.search(r"Wrote (\S+): \d+ tables, \d+ rows, read back and compared", said)[1])
-        assert made.parent == bridge.state_folder.backups
+        assert made.parent == harness.state_folder.backups
         assert all(path.stat().st_mode & 0o077 == 0 for path in (made, *made.iterdir()))
-        bridge.print_job(ANN, 30)
-        bridge.advance(minutes=31)
-        assert bridge.run().ok
+        harness.print_job(ANN, 30)
+        harness.advance(minutes=31)
+        assert harness.run().ok
         assert "What to do" in printbridge("backup", "--restore", str(folder), code=2).err
         assert "Next: run `printbridge recover`" in printbridge("backup", "--restore", str(made)).out
         assert "missing here, and entered as confirmed now: 1." in printbridge("recover").out
-        assert bridge.run().ok
-        assert [sale["Quantity"] for sale in bridge.sales()] == [30]
+        assert harness.run().ok
+        assert [sale["Quantity"] for sale in harness.sales()] == [30]
 
 
 def test_only_the_right_backups_are_kept() -> None:
@@ -287,13 +289,13 @@ def test_only_the_right_backups_are_kept() -> None:
 
 
 def test_a_lost_warehouse_is_recovered_and_charges_nobody_twice(folder: Path) -> None:
-    with running(folder, people()) as bridge:
-        ref = with_held_job(bridge)
+    with running(folder, people()) as harness:
+        ref = with_held_job(harness)
         assert "entered as confirmed now: 0." in printbridge("recover").out, "a ledger that is whole gains nothing"
         assert [line["ref"] for line in printbridge("held", "list", "--json").document["held"]] == [ref]
 
-        bridge.state_folder.warehouse.unlink()
-        bridge.forget_calls()
+        harness.state_folder.warehouse.unlink()
+        harness.forget_calls()
         lost = printbridge("run", code=3).out
         assert "2 PaperCut users of site london carry our mark, but this warehouse never owned a user" in lost
         assert "`printbridge recover --site london`" in lost
@@ -305,17 +307,17 @@ def test_a_lost_warehouse_is_recovered_and_charges_nobody_twice(folder: Path) ->
         )
         assert "PaperCut users with our mark and the e-mail of their customer: 2; they are ours." in said
         assert "Not proved, because printing credits may have paid: 1 charge, now held." in said
-        assert bridge.writes() == {}, "recovery only reads the services"
+        assert harness.writes() == {}, "recovery only reads the services"
 
         (line,) = printbridge("held", "list", "--json").document["held"]
         assert (line["kind"], line["credit_id"], line["job_id"]) == ("credit", 401, "2")
-        assert "Site london is stopped for charges: recovered:" in bridge.run().failures["nexudus_print_charges"][1]
+        assert "Site london is stopped for charges: recovered:" in harness.run().failures["nexudus_print_charges"][1]
         printbridge("held", "confirm", line["ref"], "--reason", "the credit shows it")
         printbridge("resume", "london", "--yes")
-        assert bridge.run().ok
-        assert [sale["Quantity"] for sale in bridge.sales()] == [30]
-        assert bridge.credits() == {401: 60}
-        assert (bridge.users()[BOB]["balance"], bridge.users()[BOB]["restricted"]) == (60, True)
+        assert harness.run().ok
+        assert [sale["Quantity"] for sale in harness.sales()] == [30]
+        assert harness.credits() == {401: 60}
+        assert (harness.users()[BOB]["balance"], harness.users()[BOB]["restricted"]) == (60, True)
 
 
 # --- what serves until it is stopped ---------------------------------------------------------------------------------

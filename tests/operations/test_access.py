@@ -44,12 +44,12 @@ def people() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def whole() -> Generator[Harness, None, None]:
-    with telling(world(people(), sites=("london", "leeds"))) as bridge:
-        yield bridge
+    with telling(world(people(), sites=("london", "leeds"))) as harness:
+        yield harness
 
 
 @pytest.fixture
-def bridge(whole: Harness) -> Harness:
+def harness(whole: Harness) -> Harness:
     """The same customers with the flags they began with, and nobody's undo file."""
     for each in people():
         flag = each.get("PaperCutPayAsYouPrint", False)
@@ -61,23 +61,23 @@ def bridge(whole: Harness) -> Harness:
     return whole
 
 
-def chosen(bridge: Harness, **parts: Any) -> list[int]:
-    found, _ = access.chosen(access.customers(bridge.sites), Choice(**parts))
+def chosen(harness: Harness, **parts: Any) -> list[int]:
+    found, _ = access.chosen(access.customers(harness.sites), Choice(**parts))
     return found["coworker_id"].to_list()
 
 
-def records(bridge: Harness) -> dict[int, dict[str, Any]]:
+def records(harness: Harness) -> dict[int, dict[str, Any]]:
     """Every customer as Nexudus has it, without the stamps of the last change."""
-    kept = bridge.state()["nexudus"]["coworkers"]
+    kept = harness.state()["nexudus"]["coworkers"]
     return {each["Id"]: {name: value for name, value in each.items() if name not in STAMPS} for each in kept}
 
 
-def grant(bridge: Harness, *numbers: int, **wanted: bool) -> tuple[list[Result], Path]:
+def grant(harness: Harness, *numbers: int, **wanted: bool) -> tuple[list[Result], Path]:
     """Set flags for some customers, as the command does."""
-    everyone = access.customers(bridge.sites)
+    everyone = access.customers(harness.sites)
     planned = access.changes(everyone.filter(everyone["coworker_id"].is_in(numbers)), wanted)
-    undo = access.undo_path(bridge.sites)
-    return access.carry_out(bridge.sites, planned, undo, lambda _: None), undo
+    undo = access.undo_path(harness.sites)
+    return access.carry_out(harness.sites, planned, undo, lambda _: None), undo
 
 
 @pytest.mark.parametrize(
@@ -95,113 +95,113 @@ def grant(bridge: Harness, *numbers: int, **wanted: bool) -> tuple[list[Result],
     ],
 )
 def test_a_choice_names_customers_and_never_archived_ones(
-    bridge: Harness, parts: dict[str, Any], expected: list[int]
+    harness: Harness, parts: dict[str, Any], expected: list[int]
 ) -> None:
-    assert chosen(bridge, **parts) == expected
+    assert chosen(harness, **parts) == expected
 
 
-def test_what_nobody_has_is_said(bridge: Harness) -> None:
-    everyone = access.customers(bridge.sites)
+def test_what_nobody_has_is_said(harness: Harness) -> None:
+    everyone = access.customers(harness.sites)
     assert access.chosen(everyone, Choice(emails=("c101@example.com", "no@example.com")))[1] == ["no@example.com"]
     with pytest.raises(ConfigError, match=r"No customer has 'Hot Dsk' among their plans.*use one of: Hot Desk"):
         access.chosen(everyone, Choice(plan="Hot Dsk"))
 
 
-def test_a_grant_sets_the_flag_and_no_other_field(bridge: Harness) -> None:
-    before = records(bridge)
-    results, undo = grant(bridge, 101, 102, 103, 104, pay=True)
+def test_a_grant_sets_the_flag_and_no_other_field(harness: Harness) -> None:
+    before = records(harness)
+    results, undo = grant(harness, 101, 102, 103, 104, pay=True)
     assert [(each.coworker_id, each.outcome) for each in results] == [(101, "done"), (103, "done"), (104, "done")]
     expected = {number: dict(record) for number, record in before.items()}
     for number in (101, 103, 104):
         expected[number]["PaperCutPayAsYouPrint"] = True
-    assert records(bridge) == expected, "PUT clears what is left out, so every field must have been sent back"
-    assert bridge.writes() == {"PUT coworkers": 3}, "102 has the flag, so it must not be written"
+    assert records(harness) == expected, "PUT clears what is left out, so every field must have been sent back"
+    assert harness.writes() == {"PUT coworkers": 3}, "102 has the flag, so it must not be written"
 
     assert stat.S_IMODE(undo.stat().st_mode) == 0o600
     assert json.loads(undo.read_text("utf-8")) == {
         "former_flags": [{"id": number, "PaperCutPayAsYouPrint": False} for number in (101, 103, 104)]
     }, "ids and former flags, and nothing about the people"
 
-    back = access.still_due(access.customers(bridge.sites), access.read_undo(undo))
-    assert all(each.outcome == "done" for each in access.carry_out(bridge.sites, back, undo, lambda _: None))
-    assert records(bridge) == before, "undo must leave every record as it was"
+    back = access.still_due(access.customers(harness.sites), access.read_undo(undo))
+    assert all(each.outcome == "done" for each in access.carry_out(harness.sites, back, undo, lambda _: None))
+    assert records(harness) == before, "undo must leave every record as it was"
 
 
-def test_both_flags_go_in_one_write_and_revoke_takes_them(bridge: Harness) -> None:
-    before = records(bridge)
-    grant(bridge, 101, pay=True, free=True)
-    assert bridge.writes() == {"PUT coworkers": 1}
-    now = records(bridge)[101]
+def test_both_flags_go_in_one_write_and_revoke_takes_them(harness: Harness) -> None:
+    before = records(harness)
+    grant(harness, 101, pay=True, free=True)
+    assert harness.writes() == {"PUT coworkers": 1}
+    now = records(harness)[101]
     assert (now["PaperCutPayAsYouPrint"], now["PaperCutFreePrinting"]) == (True, True)
-    grant(bridge, 101, pay=False, free=False)
-    assert records(bridge) == before
+    grant(harness, 101, pay=False, free=False)
+    assert records(harness) == before
 
 
-def test_a_lost_answer_is_looked_up_and_not_repeated(bridge: Harness) -> None:
-    bridge.fault("nexudus", "PUT coworkers", "drop_after")
-    results, undo = grant(bridge, 101, pay=True)
+def test_a_lost_answer_is_looked_up_and_not_repeated(harness: Harness) -> None:
+    harness.fault("nexudus", "PUT coworkers", "drop_after")
+    results, undo = grant(harness, 101, pay=True)
     assert [each.outcome for each in results] == ["done"], "the write had its effect: reading back must show it"
-    assert bridge.writes() == {"PUT coworkers": 1}
+    assert harness.writes() == {"PUT coworkers": 1}
     assert len(access.read_undo(undo)) == 1
 
 
-def test_a_write_that_may_still_happen_stays_in_the_undo_file(bridge: Harness) -> None:
-    bridge.fault("nexudus", "PUT coworkers", "drop_before")
-    results, undo = grant(bridge, 101, 103, pay=True)
+def test_a_write_that_may_still_happen_stays_in_the_undo_file(harness: Harness) -> None:
+    harness.fault("nexudus", "PUT coworkers", "drop_before")
+    results, undo = grant(harness, 101, 103, pay=True)
     assert [each.outcome for each in results] == ["unknown", "done"]
     assert "look again with `printbridge access list`" in results[0].detail
     assert [each.coworker_id for each in access.read_undo(undo)] == [101, 103]
 
 
-def test_a_refusal_is_told_and_leaves_nothing_to_undo(bridge: Harness) -> None:
-    bridge.fault("nexudus", "PUT coworkers", "status", code=401, times=2)
-    results, undo = grant(bridge, 101, 103, 104, pay=True)
+def test_a_refusal_is_told_and_leaves_nothing_to_undo(harness: Harness) -> None:
+    harness.fault("nexudus", "PUT coworkers", "status", code=401, times=2)
+    results, undo = grant(harness, 101, 103, 104, pay=True)
     assert [(each.coworker_id, each.outcome) for each in results] == [(101, "failed")], "nobody after a missing right"
     assert "Coworker" in results[0].detail, "the message must name the right that is missing"
     assert not undo.exists()
 
 
-def test_an_edit_between_the_two_reads_is_not_overwritten(bridge: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = bridge.sites.nexudus.record
+def test_an_edit_between_the_two_reads_is_not_overwritten(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = harness.sites.nexudus.record
 
     def record(entity: str, id_: int) -> dict[str, Any]:
         read = real(entity, id_)
-        bridge.edit("coworkers", 101, Notes="Moved to the attic.")
+        harness.edit("coworkers", 101, Notes="Moved to the attic.")
         return read
 
-    monkeypatch.setattr(bridge.sites.nexudus, "record", record)
-    (result,), undo = grant(bridge, 101, pay=True)
+    monkeypatch.setattr(harness.sites.nexudus, "record", record)
+    (result,), undo = grant(harness, 101, pay=True)
     assert (result.outcome, result.detail.split(";")[0]) == ("skipped", "was changed in Nexudus at this moment")
-    assert records(bridge)[101]["Notes"] == "Moved to the attic."
-    assert bridge.writes() == {}
+    assert records(harness)[101]["Notes"] == "Moved to the attic."
+    assert harness.writes() == {}
     assert not undo.exists()
-    bridge.edit("coworkers", 101, Notes=RICH["Notes"])
+    harness.edit("coworkers", 101, Notes=RICH["Notes"])
 
 
 def test_a_change_of_another_field_is_seen_and_ends_the_command(
-    bridge: Harness, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = bridge.sites.nexudus.update
+    real = harness.sites.nexudus.update
 
     def update(entity: str, body: dict[str, Any]) -> dict[str, Any]:
         return real(entity, {name: value for name, value in body.items() if name != "Notes"})
 
-    monkeypatch.setattr(bridge.sites.nexudus, "update", update)
-    results, undo = grant(bridge, 101, 103, 104, pay=True)
+    monkeypatch.setattr(harness.sites.nexudus, "update", update)
+    results, undo = grant(harness, 101, 103, 104, pay=True)
     assert [(each.coworker_id, each.outcome) for each in results] == [(101, "altered")], "nobody after a surprise"
     assert "Customer 101 has the flag now, but Notes changed at the same moment" in results[0].detail
     assert [each.coworker_id for each in access.read_undo(undo)] == [101]
-    bridge.edit("coworkers", 101, Notes=RICH["Notes"])
+    harness.edit("coworkers", 101, Notes=RICH["Notes"])
 
 
-def test_dry_run_mode_writes_nothing(bridge: Harness) -> None:
-    bridge.reconfigure({"[nexudus]": 'mode = "dry_run"\n[nexudus]'})
+def test_dry_run_mode_writes_nothing(harness: Harness) -> None:
+    harness.reconfigure({"[nexudus]": 'mode = "dry_run"\n[nexudus]'})
     try:
         with pytest.raises(ConfigError, match='mode is "dry_run"'):
-            grant(bridge, 101, pay=True)
-        assert bridge.writes() == {}
+            grant(harness, 101, pay=True)
+        assert harness.writes() == {}
     finally:
-        bridge.reconfigure({'mode = "dry_run"\n': ""})
+        harness.reconfigure({'mode = "dry_run"\n': ""})
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"former_flags": [{"id": "x"}]}', '{"former_flags": 3}'])
@@ -224,8 +224,8 @@ def test_a_file_of_addresses(tmp_path: Path) -> None:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def test_the_command_shows_then_does_then_undoes(bridge: Harness, tmp_path: Path) -> None:
-    before = records(bridge)
+def test_the_command_shows_then_does_then_undoes(harness: Harness, tmp_path: Path) -> None:
+    before = records(harness)
     people_file = tmp_path / "people.txt"
     people_file.write_text("c101@example.com\nc102@example.com\nnobody@example.com\n", "utf-8")
     words = ("access", "grant", "--pay", "--emails", str(people_file))
@@ -233,17 +233,17 @@ def test_the_command_shows_then_does_then_undoes(bridge: Harness, tmp_path: Path
     assert "1 of 2 chosen customers would change" in shown, shown
     assert "1 e-mails belong to no customer: nobody@example.com." in shown, shown
     assert "Nothing was written to Nexudus. The same command with --apply does it." in shown, shown
-    assert bridge.writes() == {}
+    assert harness.writes() == {}
 
     done = printbridge(*words, "--apply", "--json").document
     assert done["results"] == [{"customer": 101, "outcome": "done", "detail": ""}]
-    assert records(bridge)[101]["PaperCutPayAsYouPrint"] is True
+    assert records(harness)[101]["PaperCutPayAsYouPrint"] is True
     listed = printbridge("access", "list", "--json").document["customers"]
     assert {row["customer"]: row["pay"] for row in listed} == {101: "on", 102: "on"}, "only those with a flag"
 
     undone = printbridge("access", "undo", done["undo"], "--apply")
     assert "1 of 1 chosen customers: 1 done" in undone.out, undone.out
-    assert records(bridge) == before
+    assert records(harness) == before
 
 
 @pytest.mark.parametrize(
@@ -257,13 +257,15 @@ def test_the_command_shows_then_does_then_undoes(bridge: Harness, tmp_path: Path
         (("list", "--site", "paris"), "There is no site 'paris'"),
     ],
 )
-def test_a_command_that_does_not_say_who_or_what_is_refused(bridge: Harness, words: tuple[str, ...], said: str) -> None:
+def test_a_command_that_does_not_say_who_or_what_is_refused(
+    harness: Harness, words: tuple[str, ...], said: str
+) -> None:
     refused = printbridge("access", *words, code=2)
     assert said in refused.err, refused.err
-    assert bridge.writes() == {}
+    assert harness.writes() == {}
 
 
-def test_the_command_says_whom_a_flag_does_not_help(bridge: Harness) -> None:
+def test_the_command_says_whom_a_flag_does_not_help(harness: Harness) -> None:
     shown = printbridge("access", "grant", "--pay", "--all").out
     assert "1 chosen customers get no print user until this is put right: is suspended (107)." in shown, shown
     assert "1 chosen customers get no print user until this is put right: has no PIN (108)." in shown, shown

@@ -49,16 +49,16 @@ def given() -> dict[str, Any]:
     return made
 
 
-def planned(bridge: Harness) -> pl.DataFrame:
+def planned(harness: Harness) -> pl.DataFrame:
     """What could be taken over, after a plan."""
-    outcome = bridge.sync(**DRY)
+    outcome = harness.sync(**DRY)
     assert outcome.ok, outcome.failures
-    return adopt.survey(bridge.sites["london"])
+    return adopt.survey(harness.sites["london"])
 
 
-def take_over(bridge: Harness, found: pl.DataFrame) -> dict[str, Result]:
+def take_over(harness: Harness, found: pl.DataFrame) -> dict[str, Result]:
     rows = found.filter(pl.col("refusal").is_null()).to_dicts()
-    return {each.username: each for each in adopt.carry_out(bridge.sites["london"], rows)}
+    return {each.username: each for each in adopt.carry_out(harness.sites["london"], rows)}
 
 
 def refusals(found: pl.DataFrame) -> dict[str, str]:
@@ -71,10 +71,10 @@ def refusals(found: pl.DataFrame) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def before() -> Generator[Harness, None, None]:
     """A site with users of every kind; nothing that a test here does may change one of them."""
-    with telling(given()) as bridge:
-        users = bridge.users()
-        yield bridge
-        assert bridge.users() == users
+    with telling(given()) as harness:
+        users = harness.users()
+        yield harness
+        assert harness.users() == users
 
 
 def test_only_users_that_are_surely_a_customers_are_offered(before: Harness) -> None:
@@ -145,7 +145,7 @@ State = dict[str, dict[str, Any]]
 class Story:
     """PaperCut's users before, right after the adoption, and after the next run; and what was said on the way."""
 
-    bridge: Harness
+    harness: Harness
     first: State
     results: dict[str, Result]
     waiting: tuple[int, float]
@@ -157,20 +157,20 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story() -> Generator[Story, None, None]:
-    with telling(given()) as bridge:
+    with telling(given()) as harness:
         for at in ("2026-10-31T12:00:00Z", "2026-11-02T08:00:00Z"):
-            bridge.print_job("ann", 30, at=at)
-        found = planned(bridge)
-        first = bridge.users()
-        waiting = adopt.printed_since(bridge.sites["london"], ["ann"])
-        results = take_over(bridge, found)
-        adopted = bridge.users()
-        with bridge.sites.store.connect() as con:
+            harness.print_job("ann", 30, at=at)
+        found = planned(harness)
+        first = harness.users()
+        waiting = adopt.printed_since(harness.sites["london"], ["ann"])
+        results = take_over(harness, found)
+        adopted = harness.users()
+        with harness.sites.store.connect() as con:
             owned = {row["username"]: row["coworker_id"] for row in ownership.owned(con, "london").to_dicts()}
-        offered = refusals(planned(bridge))
-        outcome = bridge.run()
+        offered = refusals(planned(harness))
+        outcome = harness.run()
         assert outcome.ok, outcome.failures
-        yield Story(bridge, first, results, waiting, adopted, owned, offered, bridge.users())
+        yield Story(harness, first, results, waiting, adopted, owned, offered, harness.users())
 
 
 def test_taking_over_writes_the_mark_and_nothing_else(story: Story) -> None:
@@ -199,25 +199,25 @@ def test_the_next_run_keeps_password_card_and_notes(story: Story) -> None:
 
 def test_jobs_since_charge_from_are_charged_and_earlier_ones_are_not(story: Story) -> None:
     assert story.waiting == (1, 30.0), "what adoption will charge must be said before it is done"
-    assert [(sale["CoworkerId"], sale["Quantity"]) for sale in story.bridge.sales()] == [(102, 30)]
+    assert [(sale["CoworkerId"], sale["Quantity"]) for sale in story.harness.sales()] == [(102, 30)]
 
 
 def test_a_new_preferred_customer_keeps_the_other_text_of_the_notes(story: Story) -> None:
     older = {"Email": "c101@example.com", "RegistrationDate": "2020-01-01T00:00:00Z", "AccessPincode": "55555"}
-    story.bridge.add("coworkers", customer(99, PaperCutPayAsYouPrint=True, **older))
-    story.bridge.advance(hours=2)
-    assert story.bridge.sync().ok
-    assert story.bridge.users()["c101@example.com"]["notes"] == "VIP, met at the fair printbridge:london:99"
+    story.harness.add("coworkers", customer(99, PaperCutPayAsYouPrint=True, **older))
+    story.harness.advance(hours=2)
+    assert story.harness.sync().ok
+    assert story.harness.users()["c101@example.com"]["notes"] == "VIP, met at the fair printbridge:london:99"
 
 
 def test_the_command_does_it_and_a_lost_answer_is_looked_at_by_the_next_run() -> None:
-    with telling(given()) as bridge:
-        found = planned(bridge)
-        bridge.fault("london", "api.setUserProperties", "drop_before", times=1)
+    with telling(given()) as harness:
+        found = planned(harness)
+        harness.fault("london", "api.setUserProperties", "drop_before", times=1)
         assert found.height == 8
         done = printbridge("adopt", "--apply", "--json", code=1).document["sites"]["london"]
         assert sorted(each["outcome"] for each in done["results"]) == ["done", "done", "unknown"]
-        assert bridge.sync().ok
-        users = bridge.users()
+        assert harness.sync().ok
+        users = harness.users()
         for number in (101, 102, 103):
             assert f"printbridge:london:{number}" in users[f"c{number}@example.com"]["notes"]

@@ -49,14 +49,14 @@ def whole(mail: MailServer, web: WebServer) -> Generator[Harness, None, None]:
         'to = ["ops@example.com", "finance@example.com"]\nwebhook_env = "HOOK"\n[nexudus]'
     )
     people = [customer(number, PaperCutPayAsYouPrint=True) for number in (101, 102, 103)]
-    with telling(world(people), rounding="hold") as bridge:
-        bridge.reconfigure({"[nexudus]": section}, HOOK=web.url)
-        assert bridge.run().ok
-        yield bridge
+    with telling(world(people), rounding="hold") as harness:
+        harness.reconfigure({"[nexudus]": section}, HOOK=web.url)
+        assert harness.run().ok
+        yield harness
 
 
 @pytest.fixture
-def bridge(whole: Harness, mail: MailServer, web: WebServer) -> Generator[Harness, None, None]:
+def harness(whole: Harness, mail: MailServer, web: WebServer) -> Generator[Harness, None, None]:
     """The site with nothing to tell, before and after."""
     yield whole
     whole.heal()
@@ -71,32 +71,32 @@ def bridge(whole: Harness, mail: MailServer, web: WebServer) -> Generator[Harnes
     assert mail.mails == []
 
 
-def look(bridge: Harness) -> str:
+def look(harness: Harness) -> str:
     """One evaluation of the sensor; what it says of itself."""
     with dg.DagsterInstance.get() as instance, dg.build_sensor_context(instance=instance) as context:
-        return bridge.defs.resolve_sensor_def("tell_people").evaluate_tick(context).skip_message or ""
+        return harness.defs.resolve_sensor_def("tell_people").evaluate_tick(context).skip_message or ""
 
 
-def held(bridge: Harness) -> list[str]:
-    with bridge.sites.store.connect() as con:
+def held(harness: Harness) -> list[str]:
+    with harness.sites.store.connect() as con:
         return [row[0] for row in con.execute(
             "SELECT ref FROM charge_event GROUP BY ref HAVING arg_max(state, n) = 'held'").fetchall()]  # fmt: skip
 
 
-def decide(bridge: Harness, ref: str) -> None:
+def decide(harness: Harness, ref: str) -> None:
     from pipeline.operations.held import decide as decided
 
-    decided(bridge.sites, [ref], "void", reason="a test", operator="test")
+    decided(harness.sites, [ref], "void", reason="a test", operator="test")
 
 
 def test_held_charges_are_told_once_again_after_a_day_and_anew(
-    bridge: Harness, mail: MailServer, web: WebServer
+    harness: Harness, mail: MailServer, web: WebServer
 ) -> None:
     for name in ("c101@example.com", "c102@example.com"):
-        bridge.print_job(name, "2.5")
-    bridge.advance(minutes=31)
-    bridge.sync()
-    assert look(bridge) == (
+        harness.print_job(name, "2.5")
+    harness.advance(minutes=31)
+    harness.sync()
+    assert look(harness) == (
         "told by e-mail: london: 2 charges held (fractional_cost);"
         " told by webhook: london: 2 charges held (fractional_cost)"
     )
@@ -110,106 +110,106 @@ def test_held_charges_are_told_once_again_after_a_day_and_anew(
     assert "@example.com" not in text, "a message must hold no e-mail of a customer"
     assert web.posts[0]["text"].startswith("*london: 2 charges held (fractional_cost)*\n")
 
-    bridge.sync()
-    assert look(bridge) == "nothing new", "the same cause must not be told for every run"
-    bridge.advance(hours=25)
-    bridge.sync()
+    harness.sync()
+    assert look(harness) == "nothing new", "the same cause must not be told for every run"
+    harness.advance(hours=25)
+    harness.sync()
     mail.mails.clear()
-    look(bridge)
+    look(harness)
     assert mail.subjects() == ["[printbridge] london: 2 charges held (fractional_cost)"], "a reminder after a day"
 
-    for ref in held(bridge):
-        decide(bridge, ref)
-    assert look(bridge) == "nothing new"
-    bridge.print_job("c103@example.com", "2.5")
-    bridge.advance(minutes=31)
-    bridge.sync()
-    look(bridge)
+    for ref in held(harness):
+        decide(harness, ref)
+    assert look(harness) == "nothing new"
+    harness.print_job("c103@example.com", "2.5")
+    harness.advance(minutes=31)
+    harness.sync()
+    look(harness)
     assert mail.subjects() == ["[printbridge] london: 1 charge held (fractional_cost)"], "a cause that comes back"
 
 
-def test_a_failed_run_is_told_once_and_anew_after_a_run_that_worked(bridge: Harness, mail: MailServer) -> None:
-    bridge.fault("nexudus", "GET coworkers", "status", code=500, times=1000)
-    assert not bridge.run(**{"printbridge/dry_run": "true"}).ok
-    assert look(bridge) == "nothing new", "the failure of a plan was seen by the person who asked for it"
+def test_a_failed_run_is_told_once_and_anew_after_a_run_that_worked(harness: Harness, mail: MailServer) -> None:
+    harness.fault("nexudus", "GET coworkers", "status", code=500, times=1000)
+    assert not harness.run(**{"printbridge/dry_run": "true"}).ok
+    assert look(harness) == "nothing new", "the failure of a plan was seen by the person who asked for it"
     for _ in range(2):
-        bridge.advance(minutes=61)
-        assert not bridge.run().ok
-        look(bridge)
+        harness.advance(minutes=61)
+        assert not harness.run().ok
+        look(harness)
     assert mail.subjects() == ["[printbridge] london: nexudus_lists failed"]
-    bridge.heal()
-    assert bridge.run().ok
-    assert look(bridge) == "nothing new"
-    bridge.advance(minutes=61)
-    bridge.fault("nexudus", "GET coworkers", "status", code=500, times=1000)
-    assert not bridge.run().ok
-    look(bridge)
+    harness.heal()
+    assert harness.run().ok
+    assert look(harness) == "nothing new"
+    harness.advance(minutes=61)
+    harness.fault("nexudus", "GET coworkers", "status", code=500, times=1000)
+    assert not harness.run().ok
+    look(harness)
     (sent,) = mail.mails
     for needed in ("Step nexudus_lists of sync_site, partition london.", "TransientError: GET spaces/coworkers",
                    "`printbridge run --site london`"):  # fmt: skip
         assert needed in sent.get_content(), sent.get_content()
-    bridge.heal()
-    assert bridge.run().ok
+    harness.heal()
+    assert harness.run().ok
 
 
-def test_a_safety_stop_is_told_and_not_the_runs_that_it_ends(bridge: Harness, mail: MailServer) -> None:
-    with transaction(bridge.sites.store) as con:
+def test_a_safety_stop_is_told_and_not_the_runs_that_it_ends(harness: Harness, mail: MailServer) -> None:
+    with transaction(harness.sites.store) as con:
         reason = "5 cents of 2026-11-02 cannot be explained"
-        stops.record(con, "london", "charges", state="stopped", reason=reason, at=bridge.sites.clock())
-    assert bridge.run().stopped
-    bridge.advance(hours=5)
-    look(bridge)
+        stops.record(con, "london", "charges", state="stopped", reason=reason, at=harness.sites.clock())
+    assert harness.run().stopped
+    harness.advance(hours=5)
+    look(harness)
     (sent,) = mail.mails
     assert sent["Subject"] == "[printbridge] london: stopped for charges"
     assert "Why: 5 cents of 2026-11-02 cannot be explained." in sent.get_content()
     assert "`printbridge resume london charges`" in sent.get_content()
-    bridge.resume("london", "charges")
-    assert bridge.run().ok
+    harness.resume("london", "charges")
+    assert harness.run().ok
 
 
-def test_a_site_without_a_finished_run_is_told(bridge: Harness, mail: MailServer) -> None:
-    bridge.advance(hours=2, minutes=50)
-    assert look(bridge) == "nothing new"
-    bridge.advance(hours=1)
-    look(bridge)
+def test_a_site_without_a_finished_run_is_told(harness: Harness, mail: MailServer) -> None:
+    harness.advance(hours=2, minutes=50)
+    assert look(harness) == "nothing new"
+    harness.advance(hours=1)
+    look(harness)
     (sent,) = mail.mails
     assert sent["Subject"] == "[printbridge] london: no finished run for 4 hours"
     assert "`printbridge dev`" in sent.get_content()
 
 
-def test_missing_seats_are_told(bridge: Harness, mail: MailServer) -> None:
-    bridge.reconfigure({"[sites.london]\n": "[sites.london]\nlicence_users = 4\n"})
+def test_missing_seats_are_told(harness: Harness, mail: MailServer) -> None:
+    harness.reconfigure({"[sites.london]\n": "[sites.london]\nlicence_users = 4\n"})
     try:
-        look(bridge)
+        look(harness)
         assert mail.subjects() == ["[printbridge] london: licence seats are running out"]
     finally:
-        bridge.reconfigure({"licence_users = 4\n": ""})
+        harness.reconfigure({"licence_users = 4\n": ""})
 
 
 def test_a_mail_server_that_fails_stops_nothing_and_is_tried_again(
-    bridge: Harness, mail: MailServer, web: WebServer
+    harness: Harness, mail: MailServer, web: WebServer
 ) -> None:
-    bridge.print_job("c101@example.com", "2.5")
-    bridge.advance(minutes=31)
+    harness.print_job("c101@example.com", "2.5")
+    harness.advance(minutes=31)
     mail.refusing = True
     try:
-        assert bridge.sync().ok
-        said = look(bridge)
+        assert harness.sync().ok
+        said = look(harness)
         assert f"e-mail failed: The mail server 127.0.0.1:{mail.port} did not take the message" in said
-        look(bridge)
+        look(harness)
     finally:
         mail.refusing = False
     assert (mail.mails, len(web.posts)) == ([], 1), "the webhook works, so it tells once"
-    look(bridge)
+    look(harness)
     assert (len(mail.mails), len(web.posts)) == (1, 1), "the mail is told as soon as its server works"
 
 
-def test_a_test_message_names_the_channel_that_fails(bridge: Harness, mail: MailServer, web: WebServer) -> None:
-    assert alerts.test_message(bridge.sites) == [("e-mail", None), ("webhook", None)]
+def test_a_test_message_names_the_channel_that_fails(harness: Harness, mail: MailServer, web: WebServer) -> None:
+    assert alerts.test_message(harness.sites) == [("e-mail", None), ("webhook", None)]
     assert mail.subjects() == ["[printbridge] a test message"]
     web.status = 404
     try:
-        (_, fine), (_, error) = alerts.test_message(bridge.sites)
+        (_, fine), (_, error) = alerts.test_message(harness.sites)
     finally:
         web.status = 200
     assert fine is None
@@ -217,27 +217,27 @@ def test_a_test_message_names_the_channel_that_fails(bridge: Harness, mail: Mail
     assert "a-secret-path" not in str(error), "the address of a webhook is a secret"
 
 
-def test_without_anybody_to_be_told_it_says_so(bridge: Harness) -> None:
-    settings = bridge.sites.settings
-    bridge.sites.settings = settings.model_copy(update={"alerts": AlertSettings()})
+def test_without_anybody_to_be_told_it_says_so(harness: Harness) -> None:
+    settings = harness.sites.settings
+    harness.sites.settings = settings.model_copy(update={"alerts": AlertSettings()})
     try:
         with pytest.raises(ConfigError, match=r"bridge\.toml names nobody to be told"):
-            alerts.test_message(bridge.sites)
+            alerts.test_message(harness.sites)
     finally:
-        bridge.sites.settings = settings
+        harness.sites.settings = settings
 
 
-def test_the_commands_show_and_tell_what_stands(bridge: Harness, mail: MailServer) -> None:
-    bridge.print_job("c101@example.com", "2.5")
-    bridge.advance(minutes=31)
-    bridge.sync()
+def test_the_commands_show_and_tell_what_stands(harness: Harness, mail: MailServer) -> None:
+    harness.print_job("c101@example.com", "2.5")
+    harness.advance(minutes=31)
+    harness.sync()
     document = printbridge("alerts", "check", "--json").document
     assert [cause["kind"] for cause in document["causes"]] == ["held: fractional_cost"]
     assert len(document["told"]) == 2
     shown = printbridge("alerts", "check").out
     assert "`printbridge held list --site london`" in shown
     assert len(mail.mails) == 1, "what the timer told the daemon must not tell again"
-    assert look(bridge) == "nothing new"
+    assert look(harness) == "nothing new"
     mail.mails.clear()
     assert printbridge("alerts", "test").out == "e-mail: sent\nwebhook: sent\n"
     assert mail.subjects() == ["[printbridge] a test message"]

@@ -200,14 +200,14 @@ def test_user_names_with_an_at_sign_are_a_warning() -> None:
 
 
 def test_a_good_set_up_fails_nothing_and_changes_nothing(folder: Path) -> None:
-    with running(folder, world([customer(101, PaperCutPayAsYouPrint=True)])) as bridge:
-        bridge.forget_calls()
-        found = examine(bridge.sites["london"])
+    with running(folder, world([customer(101, PaperCutPayAsYouPrint=True)])) as harness:
+        harness.forget_calls()
+        found = examine(harness.sites["london"])
         assert [each for each in found if each.status == "fail"] == []
         checks = {each.check for each in found}
         assert checks >= {f"C{number}" for number in range(1, 18) if number != 16}, "a check is missing"
         assert {each.site for each in found} == {"london"}
-        assert bridge.writes() == {}
+        assert harness.writes() == {}
         assert "pass C17: PINs and e-mails are usable; 1 of 1 e-mails may print" in said(found)
 
 
@@ -226,9 +226,9 @@ def test_a_bad_set_up_is_told_all_at_once(folder: Path) -> None:
     given["nexudus"]["extraservices"].append(
         {"Id": 32, "Name": "Gift", "BusinessId": LONDON, "IsPrintingCredit": True, "ChargePeriod": 5, "Price": 1}
     )
-    with running(folder, given, licence_users=1) as bridge:
-        bridge.print_job("staff", "2.5")
-        found = examine(bridge.sites["london"])
+    with running(folder, given, licence_users=1) as harness:
+        harness.print_job("staff", "2.5")
+        found = examine(harness.sites["london"])
         assert [text for text in said(found) if text.startswith("fail")] == [
             "fail C7: auth.webservices.allowed-addresses has a space in its 2 addresses",
             "fail C8: the minimum password length is '6', not 8 or more",
@@ -250,10 +250,10 @@ def test_a_bad_set_up_is_told_all_at_once(folder: Path) -> None:
 def test_a_server_that_is_away_is_one_finding_and_the_rest_is_asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(folder, world([customer(101)])) as bridge:
-        bridge.sites.close()
+    with running(folder, world([customer(101)])) as harness:
+        harness.sites.close()
         monkeypatch.setenv("TOKEN_LONDON", "wrong")
-        found = examine(bridge.sites["london"])
+        found = examine(harness.sites["london"])
         assert [each.check for each in found if each.status == "fail"] == ["C6"]
         assert {"nexudus", "C12", "jobs", "warehouse"} <= {each.check for each in found}
         assert "wrong" not in "".join(each.seen + each.remedy for each in found)

@@ -29,9 +29,9 @@ def people(count: int) -> list[dict[str, object]]:
     return [customer(number, **PAYS) for number in range(101, 101 + count)]
 
 
-def suspend(bridge: Harness, first: int, count: int) -> None:
+def suspend(harness: Harness, first: int, count: int) -> None:
     for number in range(first, first + count):
-        bridge.edit("coworkers", number, Active=False)
+        harness.edit("coworkers", number, Active=False)
 
 
 # Removals that drip ---------------------------------------------------------------------------------------------------
@@ -42,53 +42,53 @@ def test_removals_that_drip_stop_before_the_eleventh_whether_they_are_answered_o
     folder: Path, fault: str | None
 ) -> None:
     """A lost answer is a removal that may have happened, so it counts against the cap of a day."""
-    with running(folder, world(people(40))) as bridge:
-        outcome = bridge.sync()
+    with running(folder, world(people(40))) as harness:
+        outcome = harness.sync()
         assert outcome.ok
         for first in range(101, 117, 4):
-            suspend(bridge, first, 4)
+            suspend(harness, first, 4)
             if fault:
-                bridge.fault("london", "api.deleteExistingUser", fault, times=4, seconds=1)
-            outcome = bridge.sync()
-            bridge.advance(minutes=5)
-        assert len(bridge.users()) == 1 + 40 - 8, "a third four would have made twelve of the ten that may go in a day"
+                harness.fault("london", "api.deleteExistingUser", fault, times=4, seconds=1)
+            outcome = harness.sync()
+            harness.advance(minutes=5)
+        assert len(harness.users()) == 1 + 40 - 8, "a third four would have made twelve of the ten that may go in a day"
         assert "12 removals in 24 hours with this run" in str(outcome.failures)
 
 
 def test_a_removal_that_papercut_refuses_does_not_count(folder: Path) -> None:
-    with running(folder, world(people(40))) as bridge:
-        assert bridge.sync().ok
-        suspend(bridge, 101, 5)
+    with running(folder, world(people(40))) as harness:
+        assert harness.sync().ok
+        suspend(harness, 101, 5)
         for _ in range(4):
-            bridge.fault("london", "api.getUserProperties", "status", code=401, times=99)
-            bridge.sync()
-            bridge.heal()
-        assert len(bridge.users()) == 41
-        assert bridge.sync().ok
-        assert len(bridge.users()) == 36
+            harness.fault("london", "api.getUserProperties", "status", code=401, times=99)
+            harness.sync()
+            harness.heal()
+        assert len(harness.users()) == 41
+        assert harness.sync().ok
+        assert len(harness.users()) == 36
 
 
 # What a person allows -------------------------------------------------------------------------------------------------
 
 
-def restore(bridge: Harness, first: int, count: int) -> None:
+def restore(harness: Harness, first: int, count: int) -> None:
     for number in range(first, first + count):
-        bridge.edit("coworkers", number, Active=True)
+        harness.edit("coworkers", number, Active=True)
 
 
-def stop_events(bridge: Harness, phase: str) -> list[tuple[str, str]]:
-    with bridge.sites.store.connect() as con:
+def stop_events(harness: Harness, phase: str) -> list[tuple[str, str]]:
+    with harness.sites.store.connect() as con:
         return con.execute("SELECT state, reason FROM stop_event WHERE phase = ? ORDER BY n", [phase]).fetchall()
 
 
 @pytest.fixture
 def forty(folder: Path) -> Generator[Harness, None, None]:
     """Forty users of ours, of which six are to go at once: one more than the cap."""
-    with running(folder, world(people(40))) as bridge:
-        assert bridge.sync().ok
-        suspend(bridge, 101, 6)
-        assert "6 removals in this run" in str(bridge.sync().failures)
-        yield bridge
+    with running(folder, world(people(40))) as harness:
+        assert harness.sync().ok
+        suspend(harness, 101, 6)
+        assert "6 removals in this run" in str(harness.sync().failures)
+        yield harness
 
 
 def test_a_resumption_that_was_not_needed_does_not_stay_armed(forty: Harness) -> None:
@@ -146,21 +146,21 @@ def test_nothing_is_resumed_where_the_plan_has_changed_since_it_was_shown(forty:
 
 
 def test_a_resumption_of_charges_is_used_up_by_the_first_run_and_lapses_after_a_day(folder: Path) -> None:
-    with running(folder, world(people(2))) as bridge:
-        assert bridge.sync().ok
+    with running(folder, world(people(2))) as harness:
+        assert harness.sync().ok
         stop = partial(stops.record, site="london", phase="charges", state="stopped", reason="7 cents of a day")
-        bridge.sites.store.commit(lambda con: stop(con, at=bridge.sites.clock()))
-        assert "To resume lets the next run charge" in resume.stopped(bridge.sites["london"])["charges"]
-        bridge.resume("london", "charges")
-        bridge.print_job(mail(101), 30)
-        bridge.advance(hours=25)
-        text = str(bridge.sync().failures)
+        harness.sites.store.commit(lambda con: stop(con, at=harness.sites.clock()))
+        assert "To resume lets the next run charge" in resume.stopped(harness.sites["london"])["charges"]
+        harness.resume("london", "charges")
+        harness.print_job(mail(101), 30)
+        harness.advance(hours=25)
+        text = str(harness.sync().failures)
         assert "holds for one day and was not used" in text
-        assert bridge.sales() == []
-        bridge.resume("london", "charges")
-        assert bridge.sync().ok
-        assert [sale["Quantity"] for sale in bridge.sales()] == [30]
-        assert stop_events(bridge, "charges")[-1][0] == "open"
+        assert harness.sales() == []
+        harness.resume("london", "charges")
+        assert harness.sync().ok
+        assert [sale["Quantity"] for sale in harness.sales()] == [30]
+        assert stop_events(harness, "charges")[-1][0] == "open"
 
 
 # Access before decoration ---------------------------------------------------------------------------------------------
@@ -168,63 +168,63 @@ def test_a_resumption_of_charges_is_used_up_by_the_first_run_and_lapses_after_a_
 
 def test_a_restriction_and_a_pin_do_not_wait_for_a_name_that_papercut_refuses(folder: Path) -> None:
     """Every second call that sets properties is refused: the one for the name, behind the ones for access."""
-    with running(folder, world([customer(101, **PAYS)], [credit(401, 101, 50)])) as bridge:
-        assert bridge.sync().ok
-        bridge.edit("coworkers", 101, FullName="Other", PaperCutPayAsYouPrint=False, AccessPincode="77777")
-        bridge.fault("london", "api.setUserProperties", "status", code=401, times=99, after=2)
-        bridge.sync()
-        user = bridge.users()[mail(101)]
+    with running(folder, world([customer(101, **PAYS)], [credit(401, 101, 50)])) as harness:
+        assert harness.sync().ok
+        harness.edit("coworkers", 101, FullName="Other", PaperCutPayAsYouPrint=False, AccessPincode="77777")
+        harness.fault("london", "api.setUserProperties", "status", code=401, times=99, after=2)
+        harness.sync()
+        user = harness.users()[mail(101)]
         assert (user["restricted"], user["pin"], user["full_name"]) == (True, "77777", "Customer 101")
 
 
 def test_an_email_change_over_its_cap_does_not_delay_a_restriction(folder: Path) -> None:
     numbers = range(101, 109)
     credits_ = [credit(number + 300, number, 50) for number in numbers]
-    with running(folder, world(people(8), credits_)) as bridge:
-        assert bridge.sync().ok
+    with running(folder, world(people(8), credits_)) as harness:
+        assert harness.sync().ok
         for number in numbers:
-            bridge.edit("coworkers", number, Email=f"new{number}@example.com", PaperCutPayAsYouPrint=False)
-        assert "8 renames and e-mail changes" in str(bridge.sync().failures)
-        users = bridge.users()
+            harness.edit("coworkers", number, Email=f"new{number}@example.com", PaperCutPayAsYouPrint=False)
+        assert "8 renames and e-mail changes" in str(harness.sync().failures)
+        users = harness.users()
         assert all(users[mail(number)]["restricted"] for number in numbers)
-        bridge.resume("london", "rename")
-        assert bridge.sync().ok, "what was set before the rename is no part of what was allowed"
-        assert all(f"new{number}@example.com" in bridge.users() for number in numbers)
+        harness.resume("london", "rename")
+        assert harness.sync().ok, "what was set before the rename is no part of what was allowed"
+        assert all(f"new{number}@example.com" in harness.users() for number in numbers)
 
 
 def test_a_name_with_control_characters_is_cleaned_and_settles(folder: Path) -> None:
-    with running(folder, world([customer(101, **PAYS, FullName=" Ann\u000bLee\u0085 " + "x" * 300)])) as bridge:
-        assert bridge.sync().ok
-        name = bridge.users()[mail(101)]["full_name"]
+    with running(folder, world([customer(101, **PAYS, FullName=" Ann\u000bLee\u0085 " + "x" * 300)])) as harness:
+        assert harness.sync().ok
+        name = harness.users()[mail(101)]["full_name"]
         assert name == ("Ann Lee  " + "x" * 300)[:254]
-        bridge.forget_calls()
-        assert bridge.sync().ok
-        assert bridge.writes() == {}
+        harness.forget_calls()
+        assert harness.sync().ok
+        assert harness.writes() == {}
 
 
 # The length of passwords ----------------------------------------------------------------------------------------------
 
 
 def test_a_longer_minimum_password_writes_every_password_again_once(folder: Path) -> None:
-    with running(folder, world(people(3))) as bridge:
-        assert bridge.sync().ok
-        bridge.papercut("setConfigValue", PIN_LENGTH, "10")
-        bridge.forget_calls()
-        assert bridge.sync().ok
-        assert {user["password"] for name, user in bridge.users().items() if name != "staff"} == {
+    with running(folder, world(people(3))) as harness:
+        assert harness.sync().ok
+        harness.papercut("setConfigValue", PIN_LENGTH, "10")
+        harness.forget_calls()
+        assert harness.sync().ok
+        assert {user["password"] for name, user in harness.users().items() if name != "staff"} == {
             "0000010101", "0000010102", "0000010103",
         }  # fmt: skip
-        assert bridge.calls()["sites"]["london"]["api.getConfigValue"] <= 2, "one call for a run, not one for a user"
-        bridge.forget_calls()
-        assert bridge.sync().ok
-        assert bridge.writes() == {}
+        assert harness.calls()["sites"]["london"]["api.getConfigValue"] <= 2, "one call for a run, not one for a user"
+        harness.forget_calls()
+        assert harness.sync().ok
+        assert harness.writes() == {}
 
 
 def test_a_password_whose_answer_was_lost_is_written_again(folder: Path) -> None:
-    with running(folder, world(people(1))) as bridge:
-        assert bridge.sync().ok
-        bridge.papercut("setConfigValue", PIN_LENGTH, "10")
-        bridge.fault("london", "api.setUserProperties", "drop_before", times=1)
-        assert not bridge.sync().ok
-        assert bridge.sync().ok
-        assert bridge.users()[mail(101)]["password"] == "0000010101"
+    with running(folder, world(people(1))) as harness:
+        assert harness.sync().ok
+        harness.papercut("setConfigValue", PIN_LENGTH, "10")
+        harness.fault("london", "api.setUserProperties", "drop_before", times=1)
+        assert not harness.sync().ok
+        assert harness.sync().ok
+        assert harness.users()[mail(101)]["password"] == "0000010101"

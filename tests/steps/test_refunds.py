@@ -36,32 +36,32 @@ def mail(number: int) -> str:
     return f"c{number}@example.com"
 
 
-def charge(bridge: Harness) -> None:
-    outcome = bridge.sync(only=CHARGES)
+def charge(harness: Harness) -> None:
+    outcome = harness.sync(only=CHARGES)
     assert outcome.ok, outcome.failures
 
 
-def changed(bridge: Harness) -> None:
+def changed(harness: Harness) -> None:
     """A run after something changed in PaperCut: the row is older than the settle time afterwards."""
-    bridge.advance(minutes=1)
-    charge(bridge)
+    harness.advance(minutes=1)
+    charge(harness)
 
 
-def held(bridge: Harness) -> dict[str, str]:
+def held(harness: Harness) -> dict[str, str]:
     """The job of every reversal that waits for a person, by reference."""
-    with bridge.sites.store.connect() as con:
+    with harness.sites.store.connect() as con:
         lines = lines_in(con, "london", "held").filter(pl.col("undoes").is_not_null())
     return dict(lines.select("ref", "job_id").iter_rows())
 
 
-def settle(bridge: Harness, *refs: str, by: str) -> None:
-    decide(bridge.sites, list(refs), DECISIONS[by], reason="a test", operator="test")
+def settle(harness: Harness, *refs: str, by: str) -> None:
+    decide(harness.sites, list(refs), DECISIONS[by], reason="a test", operator="test")
 
 
-def billed(bridge: Harness) -> Counter[int]:
+def billed(harness: Harness) -> Counter[int]:
     """What Nexudus charges each customer in sales."""
     found: Counter[int] = Counter()
-    for sale in bridge.sales():
+    for sale in harness.sales():
         found[sale["CoworkerId"]] += sale["Quantity"]
     return found
 
@@ -71,7 +71,7 @@ def payers(number: int) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def bridge() -> Generator[Harness, None, None]:
+def harness() -> Generator[Harness, None, None]:
     """Customers who pay, and two with a credit of 30 besides; what credits cover in part is used."""
     people = payers(3)
     credits_ = [credit(501, FIRST, 30), credit(502, FIRST + 1, 30)]
@@ -88,16 +88,16 @@ def many() -> Generator[Harness, None, None]:
         yield harness
 
 
-def printed(bridge: Harness, cost: int, *numbers: int) -> dict[int, int]:
+def printed(harness: Harness, cost: int, *numbers: int) -> dict[int, int]:
     """Jobs that are charged: job by customer."""
-    jobs = {number: bridge.print_job(mail(number), cost)["job_id"] for number in numbers}
-    bridge.advance(minutes=31)
-    charge(bridge)
+    jobs = {number: harness.print_job(mail(number), cost)["job_id"] for number in numbers}
+    harness.advance(minutes=31)
+    charge(harness)
     return jobs
 
 
-def line(bridge: Harness, job: int, kind: str, seq: int = 0) -> dict[str, object]:
-    with bridge.sites.store.connect() as con:
+def line(harness: Harness, job: int, kind: str, seq: int = 0) -> dict[str, object]:
+    with harness.sites.store.connect() as con:
         return one_line(con, reference("london", str(job), kind, seq))
 
 
@@ -182,78 +182,78 @@ def test_whatever_is_refunded_invoiced_and_decided_in_any_order_a_job_is_billed_
     many.bill(*numbers)
 
 
-def line_of(bridge: Harness, ref: str) -> dict[str, object]:
-    with bridge.sites.store.connect() as con:
+def line_of(harness: Harness, ref: str) -> dict[str, object]:
+    with harness.sites.store.connect() as con:
         return one_line(con, ref)
 
 
-def test_a_cost_that_rose_after_the_invoice_is_billed_on_top_of_a_charge_that_a_person_keeps(bridge: Harness) -> None:
-    job = printed(bridge, 40, FIRST + 2)[FIRST + 2]
-    bridge.bill(FIRST + 2)
-    bridge.print_job(mail(FIRST + 2), 70, job_id=job)
-    changed(bridge)
-    settle(bridge, *held(bridge), by="void")
-    changed(bridge)
-    assert bridge.events()[str(job)][-1] == "undo_sale 70 confirmed"
-    assert billed(bridge)[FIRST + 2] == 70, "40 that stand, and the 30 that lack"
+def test_a_cost_that_rose_after_the_invoice_is_billed_on_top_of_a_charge_that_a_person_keeps(harness: Harness) -> None:
+    job = printed(harness, 40, FIRST + 2)[FIRST + 2]
+    harness.bill(FIRST + 2)
+    harness.print_job(mail(FIRST + 2), 70, job_id=job)
+    changed(harness)
+    settle(harness, *held(harness), by="void")
+    changed(harness)
+    assert harness.events()[str(job)][-1] == "undo_sale 70 confirmed"
+    assert billed(harness)[FIRST + 2] == 70, "40 that stand, and the 30 that lack"
 
 
-def test_credits_and_money_of_one_job_come_to_its_cost_when_a_person_keeps_one_of_them(bridge: Harness) -> None:
+def test_credits_and_money_of_one_job_come_to_its_cost_when_a_person_keeps_one_of_them(harness: Harness) -> None:
     """30 of 60 are paid with a credit. The sale is invoiced; or the credit is gone, and its reversal is held."""
-    jobs = printed(bridge, 60, FIRST, FIRST + 1)
-    assert bridge.credits() == {501: 0, 502: 0}
-    bridge.bill(FIRST)
-    bridge.delete("coworkerextraservices", 502)
+    jobs = printed(harness, 60, FIRST, FIRST + 1)
+    assert harness.credits() == {501: 0, 502: 0}
+    harness.bill(FIRST)
+    harness.delete("coworkerextraservices", 502)
     for job in jobs.values():
-        bridge.refund(job, amount=20)
-    changed(bridge)
-    assert sorted(held(bridge).values()) == sorted(map(str, jobs.values())), bridge.events()
-    settle(bridge, *held(bridge), by="void")
+        harness.refund(job, amount=20)
+    changed(harness)
+    assert sorted(held(harness).values()) == sorted(map(str, jobs.values())), harness.events()
+    settle(harness, *held(harness), by="void")
     for _ in range(3):
-        changed(bridge)
-    paid_with_credit = 30 - bridge.credits()[501]
-    assert billed(bridge)[FIRST] + paid_with_credit == 40, bridge.events()[str(jobs[FIRST])]
-    assert billed(bridge)[FIRST + 1] + 30 == 40, bridge.events()[str(jobs[FIRST + 1])]
+        changed(harness)
+    paid_with_credit = 30 - harness.credits()[501]
+    assert billed(harness)[FIRST] + paid_with_credit == 40, harness.events()[str(jobs[FIRST])]
+    assert billed(harness)[FIRST + 1] + 30 == 40, harness.events()[str(jobs[FIRST + 1])]
 
 
-def test_what_replaces_a_charge_cannot_be_confirmed_before_the_charge_is_gone(bridge: Harness) -> None:
-    job = printed(bridge, 60, FIRST + 2)[FIRST + 2]
-    bridge.bill(FIRST + 2)
-    bridge.print_job(mail(FIRST + 2), "40.5", job_id=job)
-    changed(bridge)
-    reversal, fresh = (str(line(bridge, job, kind, seq)["ref"]) for kind, seq in (("undo_sale", 0), ("sale", 1)))
+def test_what_replaces_a_charge_cannot_be_confirmed_before_the_charge_is_gone(harness: Harness) -> None:
+    job = printed(harness, 60, FIRST + 2)[FIRST + 2]
+    harness.bill(FIRST + 2)
+    harness.print_job(mail(FIRST + 2), "40.5", job_id=job)
+    changed(harness)
+    reversal, fresh = (str(line(harness, job, kind, seq)["ref"]) for kind, seq in (("undo_sale", 0), ("sale", 1)))
     with pytest.raises(UnsafeError, match=f"replaces a charge that {reversal} is still to take back"):
-        settle(bridge, fresh, by="confirm")
-    settle(bridge, fresh, by="retry")
-    changed(bridge)
-    assert billed(bridge)[FIRST + 2] == 60, "it may be sent, and waits all the same"
-    settle(bridge, reversal, by="void")
-    changed(bridge)
-    assert (billed(bridge)[FIRST + 2], line(bridge, job, "sale", 1)["state"]) == (60, "void")
+        settle(harness, fresh, by="confirm")
+    settle(harness, fresh, by="retry")
+    changed(harness)
+    assert billed(harness)[FIRST + 2] == 60, "it may be sent, and waits all the same"
+    settle(harness, reversal, by="void")
+    changed(harness)
+    assert (billed(harness)[FIRST + 2], line(harness, job, "sale", 1)["state"]) == (60, "void")
 
 
-def test_a_charge_that_a_person_waives_after_the_job_changed_waives_the_job(bridge: Harness) -> None:
-    job = bridge.print_job(mail(FIRST + 2), 60)["job_id"]
-    bridge.advance(minutes=31)
-    assert bridge.sync(only=CHARGES[:-1]).ok
-    bridge.delete("coworkers", FIRST + 2)
-    charge(bridge)
-    bridge.add("coworkers", customer(FIRST + 2, PaperCutPayAsYouPrint=True))
-    bridge.refund(job, amount=20)
-    changed(bridge)
-    settle(bridge, str(line(bridge, job, "sale")["ref"]), by="void")
+def test_a_charge_that_a_person_waives_after_the_job_changed_waives_the_job(harness: Harness) -> None:
+    job = harness.print_job(mail(FIRST + 2), 60)["job_id"]
+    harness.advance(minutes=31)
+    assert harness.sync(only=CHARGES[:-1]).ok
+    harness.delete("coworkers", FIRST + 2)
+    charge(harness)
+    harness.add("coworkers", customer(FIRST + 2, PaperCutPayAsYouPrint=True))
+    harness.refund(job, amount=20)
+    changed(harness)
+    settle(harness, str(line(harness, job, "sale")["ref"]), by="void")
     for _ in range(2):
-        changed(bridge)
-    assert billed(bridge)[FIRST + 2] == 0, bridge.events()
+        changed(harness)
+    assert billed(harness)[FIRST + 2] == 0, harness.events()
 
 
-def test_a_reversal_held_by_an_older_version_cannot_be_refused_once_its_job_was_charged_anew(bridge: Harness) -> None:
+def test_a_reversal_held_by_an_older_version_cannot_be_refused_once_its_job_was_charged_anew(harness: Harness) -> None:
     """Ledgers made before have a new sale beside a held reversal; both would be billed."""
-    job = printed(bridge, 60, FIRST + 2)[FIRST + 2]
-    bridge.bill(FIRST + 2)
-    bridge.refund(job, amount=20)
-    changed(bridge)
-    reversal, fresh = (str(line(bridge, job, kind, seq)["ref"]) for kind, seq in (("undo_sale", 0), ("sale", 1)))
+    job = printed(harness, 60, FIRST + 2)[FIRST + 2]
+    harness.bill(FIRST + 2)
+    harness.refund(job, amount=20)
+    changed(harness)
+    reversal, fresh = (str(line(harness, job, kind, seq)["ref"]) for kind, seq in (("undo_sale", 0), ("sale", 1)))
 
     def sent(con: Connection) -> None:
         con.execute(
@@ -262,39 +262,39 @@ def test_a_reversal_held_by_an_older_version_cannot_be_refused_once_its_job_was_
             [fresh],
         )
 
-    bridge.sites.store.commit(sent)
+    harness.sites.store.commit(sent)
     with pytest.raises(UnsafeError, match=f"was charged anew by {fresh}"):
-        settle(bridge, reversal, by="void")
-    settle(bridge, reversal, by="confirm")
+        settle(harness, reversal, by="void")
+    settle(harness, reversal, by="confirm")
 
 
-def test_a_charge_confirmed_by_hand_is_not_taken_for_no_charge_when_its_job_is_refunded(bridge: Harness) -> None:
-    job = bridge.print_job(mail(FIRST + 2), "12.5")["job_id"]
-    bridge.advance(minutes=31)
-    charge(bridge)
-    settle(bridge, str(line(bridge, job, "sale")["ref"]), by="confirm")
-    bridge.refund(job)
-    changed(bridge)
-    reversal = line(bridge, job, "undo_sale")
+def test_a_charge_confirmed_by_hand_is_not_taken_for_no_charge_when_its_job_is_refunded(harness: Harness) -> None:
+    job = harness.print_job(mail(FIRST + 2), "12.5")["job_id"]
+    harness.advance(minutes=31)
+    charge(harness)
+    settle(harness, str(line(harness, job, "sale")["ref"]), by="confirm")
+    harness.refund(job)
+    changed(harness)
+    reversal = line(harness, job, "undo_sale")
     assert reversal["state"] == "held"
     assert "confirmed its charge of 13 cents to customer 1003 without naming a sale" in str(reversal["detail"])
 
 
-def test_a_line_that_waits_for_a_person_asks_for_no_run(bridge: Harness) -> None:
-    job = printed(bridge, 60, FIRST + 2)[FIRST + 2]
-    bridge.bill(FIRST + 2)
-    assert bridge.sync().ok
-    bridge.refund(job, amount=20)
-    bridge.advance(minutes=1)
-    assert bridge.sync().ok
-    assert reason(bridge) is None, "nothing can be done before a person decides"
-    settle(bridge, *held(bridge), by="confirm")
-    assert reason(bridge) is not None, "now the new sale can be sent"
+def test_a_line_that_waits_for_a_person_asks_for_no_run(harness: Harness) -> None:
+    job = printed(harness, 60, FIRST + 2)[FIRST + 2]
+    harness.bill(FIRST + 2)
+    assert harness.sync().ok
+    harness.refund(job, amount=20)
+    harness.advance(minutes=1)
+    assert harness.sync().ok
+    assert reason(harness) is None, "nothing can be done before a person decides"
+    settle(harness, *held(harness), by="confirm")
+    assert reason(harness) is not None, "now the new sale can be sent"
 
 
-def reason(bridge: Harness) -> str | None:
-    site = bridge.sites["london"]
-    with bridge.sites.store.connect() as con:
+def reason(harness: Harness) -> str | None:
+    site = harness.sites["london"]
+    with harness.sites.store.connect() as con:
         return due.reason(
             con,
             "london",
@@ -309,8 +309,8 @@ def reason(bridge: Harness) -> str | None:
 FORMS = ("lower_cost", "set_flag", "both", "status_only", "cost_only", "no_original", "transaction")
 
 
-def give_back(bridge: Harness, job: int, form: str, amount: int | None = None) -> None:
-    bridge.refund(job, form=form, **({} if amount is None else {"amount": amount}))
+def give_back(harness: Harness, job: int, form: str, amount: int | None = None) -> None:
+    harness.refund(job, form=form, **({} if amount is None else {"amount": amount}))
 
 
 def test_a_part_that_is_refunded_in_any_form_before_or_after_the_charge_leaves_the_rest_charged(many: Harness) -> None:
@@ -349,19 +349,19 @@ def test_an_adjustment_by_hand_that_names_no_job_leaves_the_job_charged(many: Ha
     assert billed(many)[FIRST] - start[FIRST] == 60
 
 
-def test_a_part_that_was_refunded_without_an_amount_is_held(bridge: Harness) -> None:
+def test_a_part_that_was_refunded_without_an_amount_is_held(harness: Harness) -> None:
     """The transactions are gone, as after PaperCut's own clean-up; a row alone cannot tell how much was given back."""
-    jobs = printed(bridge, 60, FIRST + 2)
-    job = bridge.print_job(mail(FIRST + 2), 60)["job_id"]
+    jobs = printed(harness, 60, FIRST + 2)
+    job = harness.print_job(mail(FIRST + 2), 60)["job_id"]
     for each in (*jobs.values(), job):
-        bridge.control.post(
+        harness.control.post(
             "print", json={"site": "london", "username": mail(FIRST + 2), "job_id": each, "refund_status": "PARTIAL"}
         ).raise_for_status()
-    bridge.advance(minutes=31)
-    charge(bridge)
+    harness.advance(minutes=31)
+    charge(harness)
     for each in (*jobs.values(), job):
-        assert "held" in str(bridge.events()[str(each)]), bridge.events()
-    with bridge.sites.store.connect() as con:
+        assert "held" in str(harness.events()[str(each)]), harness.events()
+    with harness.sites.store.connect() as con:
         reasons = set(lines_in(con, "london", "held")["reason"])
     assert reasons == {
         "PaperCut has no usable cost for this job, or does not say how much of it was refunded; charge it by hand and"

@@ -48,7 +48,7 @@ def make_prints(world: Mapping[str, Any], start: datetime, end: datetime, *, see
     """The jobs of all sites from `start` to before `end`, aware UTC, as bodies of `POST /control/print`.
 
     Some are jobs of staff, some never leave the release queue, one is huge; whether a job is refused is PaperCut's
-    business. User names are lower-case e-mails, as the bridge makes them.
+    business. User names are lower-case e-mails, as printbridge makes them.
 
     Args:
         world: made by `world.make_world`.

@@ -1,4 +1,4 @@
-"""Invented coworking spaces: a world file for the sandbox, and the configuration of a bridge that serves it.
+"""Invented coworking spaces: a world file for the sandbox, and a configuration of printbridge that serves it.
 
 What belongs here: customers, credits, printers and staff that look like those of a real space and hold every case that
 the rules know. What does not: what people print there (`prints.py`), the services themselves, expectations. Everything
@@ -115,7 +115,7 @@ def make_world(
 
 
 def settings_for(world: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """The configuration of a bridge for a running sandbox.
+    """The configuration of printbridge for a running sandbox.
 
     Args:
         world: made by `make_world`; charging begins at its clock.
@@ -227,7 +227,7 @@ def _products(home: Json) -> list[Json]:
 
 
 def _papercut(rng: random.Random, home: Json, accounts: list[Json]) -> Json:
-    """A PaperCut server before the bridge: staff from a directory, among them two whose e-mail is a customer's."""
+    """A PaperCut server before printbridge: staff from a directory, among them two whose e-mail is a customer's."""
     users = [{"username": name, "full_name": full, "internal": False, "restricted": False} for name, full in STAFF]
     ordinary = [
         account for account in accounts

@@ -16,6 +16,7 @@ from pipeline.domain.money.references import reference, site_code
 from pipeline.operations.site import rename, renumber
 from pipeline.store.lines import lines_of_site
 from pipeline.store.sites import Record, free_code, records
+from tests.campaign.runs import CHARGES
 from tests.harness import LONDON, Harness, customer, running, world
 
 PAYER = customer(7, PaperCutPayAsYouPrint=True)
@@ -23,10 +24,10 @@ NEW_PRODUCT = {"Id": 61, "BusinessId": LONDON, "Name": "Printing anew", "Price":
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Generator[Harness]:
+def harness(folder: Path) -> Generator[Harness]:
     given = world([PAYER])
     given["nexudus"]["products"].append(NEW_PRODUCT)
-    with running(tmp_path, given, maturity_minutes=0) as harness:
+    with running(folder, given, maturity_minutes=0) as harness:
         assert harness.sync().ok
         harness.advance(minutes=1)
         yield harness
@@ -158,7 +159,8 @@ def test_a_job_that_changes_forty_times_harms_only_itself(harness: Harness) -> N
     synced(harness)
     for _ in range(40):
         harness.refund(int(job), amount=1)
-        synced(harness)
+        harness.advance(minutes=1)
+        assert harness.sync(only=CHARGES).ok
     other = print_job(harness, 10)
     synced(harness)
     assert harness.events()[other] == ["sale 10 confirmed"]

@@ -30,6 +30,8 @@ T = TypeVar("T")
 NAME = "warehouse"
 """What the file is called inside the engine."""
 WAIT_SECONDS = 60.0
+SMALL = 64 * 1024 * 1024
+"""Up to this size a file is read by one thread: to wake others costs a third of a run in which nothing happens."""
 
 _LOCKED = "Could not set lock"
 _IN_PROCESS = threading.RLock()
@@ -153,7 +155,10 @@ class Warehouse:
         if self._engine is not None:
             self._engine.execute(attach)
             return self._engine
-        engine = duckdb.connect(":memory:", config={"temp_directory": f"{self.path}.tmp"})
+        config: dict[str, str | int] = {"temp_directory": f"{self.path}.tmp"}
+        if not self.path.exists() or self.path.stat().st_size < SMALL:
+            config["threads"] = 1
+        engine = duckdb.connect(":memory:", config=config)
         try:
             engine.execute(attach)
             # After the file: what is attached now may be attached again, and nothing else ever.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from pipeline.sandbox.database import get_server
+
+# Before Polars is loaded: the processes of a test run share two cores, and its frames are small.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis_settings.load_profile("ci")

@@ -120,7 +120,7 @@ def test_job_with_a_fractional_price_is_held_and_the_others_are_charged(harness:
     job = harness.print_job("c101@example.com", "12.5")["job_id"]
     harness.print_job("c102@example.com", 33)
     harness.advance(minutes=31)
-    outcome = harness.sync()
+    outcome = harness.sync(checks=True)
     assert outcome.ok, outcome.failures
     text = next((text for text in outcome.findings if "nothing_is_held" in text), "")
     for word in ("12.5", "printer p1", "whole prices", "rounding"):
@@ -135,7 +135,7 @@ def test_job_of_an_unknown_user_is_reported_and_not_charged(harness: Harness, wo
     before = _charged(harness)
     job = harness.print_job("staff", 44)["job_id"]
     harness.advance(minutes=31)
-    outcome = harness.sync()
+    outcome = harness.sync(checks=True)
     assert outcome.ok, outcome.failures
     text = next((text for text in outcome.findings if "jobs_have_an_owner" in text), "")
     for word in (f"job {job} at p1", "44.00 credits", "by hand in Nexudus"):
@@ -145,14 +145,14 @@ def test_job_of_an_unknown_user_is_reported_and_not_charged(harness: Harness, wo
 
 def test_customer_without_a_pin(harness: Harness, work: int) -> None:
     harness.edit("coworkers", work, AccessPincode="")
-    found(harness.sync(), "pins_are_usable", f"customer {work}: no PIN", "Access")
+    found(harness.sync(checks=True), "pins_are_usable", f"customer {work}: no PIN", "Access")
     assert f"c{work}@example.com" not in harness.users(), "without a PIN there is no password, so no user"
     harness.edit("coworkers", work, AccessPincode="88888")
 
 
 def test_two_customers_with_one_pin(harness: Harness, work: int) -> None:
     harness.edit("coworkers", work, AccessPincode="10101")
-    found(harness.sync(), "pins_are_usable", f"customers 101, {work}: one PIN")
+    found(harness.sync(checks=True), "pins_are_usable", f"customers 101, {work}: one PIN")
     assert "c101@example.com" in harness.users(), "the elder keeps the PIN and the user"
     assert f"c{work}@example.com" not in harness.users(), "two users with one PIN could release each other's jobs"
     harness.edit("coworkers", work, AccessPincode=f"{10000 + work}")
@@ -199,7 +199,7 @@ def test_a_log_line_that_does_not_parse() -> None:
         good = log.read_bytes().splitlines(keepends=True)
         log.write_bytes(good[0].replace(b"\t30.00\t", b"\tthirty\t") + good[1])
         harness.advance(minutes=31)
-        found(harness.sync(), "lines_are_readable", "printlog_2026_11_02.log:1", "cost")
+        found(harness.sync(checks=True), "lines_are_readable", "printlog_2026_11_02.log:1", "cost")
         assert _charged(harness) == {(101, 40)}, "the lines that parse must be charged"
         log.write_bytes(b"".join(good))
         assert harness.sync().ok

@@ -45,7 +45,7 @@ class Story:
 
     def chapter(self, name: str, site: str = "london") -> None:
         """Run the site, then write down what the servers have."""
-        self.outcomes[name] = self.harness.sync(site)
+        self.outcomes[name] = self.harness.sync(site, checks=True)
         self.users[name] = self.harness.users(site)
         self.sales[name] = sorted((sale["CoworkerId"], sale["Quantity"]) for sale in self.harness.sales())
         self.credits[name] = self.harness.credits()

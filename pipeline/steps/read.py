@@ -19,6 +19,7 @@ import polars as pl
 
 from pipeline.domain import tables
 from pipeline.domain.jobs import revised
+from pipeline.domain.people.ownership import followed
 from pipeline.errors import UnsafeError
 from pipeline.reports.days import first_day, per_day
 from pipeline.services.nexudus.client import Changes
@@ -133,6 +134,7 @@ def read_users(site: Site, run: Run) -> Made:
     def note(con: Connection) -> None:
         memory.remember(con, site.key, memory.problems("print_users"), json.dumps(odd), read_at)
         memory.note(con, site.key, memory.USERS_READ, read_at.isoformat(), read_at)
+        _follow(con, site.key, users, read_at)
 
     odd = {problem.id: str(problem) for problem in found.problems}
     site.store.commit(note)  # after the table: if this is lost, the next plan only thinks its users older
@@ -177,6 +179,18 @@ def news(con: Connection, site: Site, batch: JobBatch, now: datetime) -> pl.Data
     stored = jobs.known(con, site.key, batch.jobs, by_time=site.jobs.by_time, prefixes=site.jobs.prefixes)
     batch = site.jobs.settled(batch, stored)
     return revised(batch.jobs.join(batch.twins, on="job_id", how="left"), stored, site.key, now)
+
+
+def _follow(con: Connection, site: str, users: pl.DataFrame, now: datetime) -> None:
+    """Whoever a person renamed in the print system stays ours under the new name, with its jobs."""
+    events: list[dict[str, object]] = []
+    for row in followed(users, ownership.owned(con, site)).iter_rows(named=True):
+        events += [
+            {"username": row["former"], "state": "released", "reason": "renamed by a person"},
+            {"username": row["username"], "state": "owned", "renamed_from": row["former"],
+             "reason": "renamed by a person"},
+        ]  # fmt: skip
+    ownership.record(con, site, events, now)
 
 
 def _refuse_foreign_users(con: Connection, site: str, users: pl.DataFrame) -> None:

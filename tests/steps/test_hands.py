@@ -202,6 +202,49 @@ def test_a_name_with_control_characters_is_cleaned_and_settles(folder: Path) -> 
         assert harness.writes() == {}
 
 
+# Users that staff rename or copy --------------------------------------------------------------------------------------
+
+
+def test_a_user_that_staff_rename_stays_ours_and_is_charged_once(folder: Path) -> None:
+    with running(folder, world(people(2))) as harness:
+        assert harness.sync().ok
+        harness.papercut("renameUserAccount", mail(101), "ann")
+        job = harness.print_job("ann", 30)["job_id"]
+        harness.advance(minutes=31)
+        assert harness.sync().ok
+        assert set(harness.users()) == {mail(101), mail(102), "staff"}, "nobody gets a second user"
+        assert harness.events()[str(job)] == ["sale 30 confirmed"]
+        assert [(sale["CoworkerId"], sale["Quantity"]) for sale in harness.sales()] == [(101, 30)]
+        harness.forget_calls()
+        assert harness.sync().ok
+        assert harness.writes() == {}
+
+
+def test_a_user_that_staff_rename_leaves_with_its_customer(folder: Path) -> None:
+    with running(folder, world(people(2))) as harness:
+        assert harness.sync().ok
+        harness.papercut("renameUserAccount", mail(101), "ann")
+        suspend(harness, 101, 1)
+        assert harness.sync().ok
+        assert set(harness.users()) == {mail(102), "staff"}
+
+
+def test_nobody_gets_a_second_user_beside_one_with_the_mark_that_cannot_be_told_for_sure(folder: Path) -> None:
+    with running(folder, world(people(1))) as harness:
+        assert harness.sync().ok
+        harness.papercut("renameUserAccount", mail(101), "ann")
+        harness.papercut("setUserProperty", "ann", "email", "ann@elsewhere.example")
+        harness.forget_calls()
+        assert harness.sync().ok
+        assert harness.writes() == {}
+        plan = harness.sites.store.read("user_sync_plan", "london")
+        assert plan.select("action", "code").rows() == [("hold", "lost")]
+        assert "user ann has our mark for customer 101" in plan["reason"][0]
+        harness.papercut("renameUserAccount", "ann", mail(101))
+        assert harness.sync().ok
+        assert harness.users()[mail(101)]["email"] == mail(101), "ours again, by its name and its mark"
+
+
 # The length of passwords ----------------------------------------------------------------------------------------------
 
 

@@ -129,7 +129,11 @@ def renames(wanted: pl.DataFrame, seen: pl.DataFrame, unsettled: pl.DataFrame, r
                 separator=",",
                 ignore_nulls=True,
             ),
-            reason=pl.format("customer {} has another e-mail or user name in Nexudus now", "coworker_id"),
+            reason=pl.format(
+                "the user of customer {} should have another name: its e-mail or user name changed in Nexudus, or"
+                " somebody renamed the user",
+                "coworker_id",
+            ),
         )
     )
 
@@ -140,10 +144,14 @@ def ahead(renamed: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
 
 
 def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: int, freed: int) -> pl.DataFrame:
-    """Users to create: as many as the licence has seats for, oldest registration first (design 3)."""
+    """Users to create: as many as the licence has seats for, oldest registration first (design 3).
+
+    Nobody gets a second user beside one that a person renamed (`ownership.with_double`).
+    """
     seats = max(0, rules.licence_users - users + freed)
     place = pl.when(pl.col("action") == "create").then(1).cum_sum()
     no_seat = (pl.col("action") == "create") & (place > seats) if rules.licence_users else pl.lit(value=False)
+    double = pl.col("double").is_not_null()
     again = pl.col("username").is_in(owned.filter(state="owned")["username"].implode())
     return (
         new.with_columns(now_balance=pl.lit(None, EXACT))
@@ -173,6 +181,20 @@ def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: 
                     f"no licence seat: licence_users is {rules.licence_users}, PaperCut has {users} users, this plan "
                     f"frees {freed}, so {seats} can be created and this is number {{}} by registration",
                     place,
+                )
+            )
+            .otherwise("reason"),
+        )
+        .with_columns(
+            action=pl.when(double).then(pl.lit("hold")).otherwise("action"),
+            code=pl.when(double).then(pl.lit("lost")).otherwise("code"),
+            reason=pl.when(double)
+            .then(
+                pl.format(
+                    "user {} has our mark for customer {} and is on no record here, so no second user is made: rename"
+                    " it to {}, where `printbridge adopt` takes it if it is not ours by itself; or take the mark out of"
+                    " its notes",
+                    *("double", "coworker_id", "username"),
                 )
             )
             .otherwise("reason"),

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from pipeline.domain.names import email_key
 from pipeline.domain.people.differences import EXACT, adjusts
 from pipeline.domain.people.reasons import LEAVES, STAYS
 from pipeline.domain.rules import SiteRules
@@ -59,6 +60,33 @@ def observed(users: pl.DataFrame, owned: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def followed(users: pl.DataFrame, owned: pl.DataFrame) -> pl.DataFrame:
+    """Users of ours that a person renamed: under the new name they keep our mark and the e-mail on record.
+
+    Where two users could be the one, for instance because the notes were copied, nobody is followed.
+
+    Args:
+        users: PrintUsers of the site, complete.
+        owned: current ownership rows, see `OWNED`.
+
+    Returns:
+        former, username (the name now), coworker_id; by former name.
+    """
+    proven = observed(users, owned.select(pl.col(name).cast(dtype) for name, dtype in OWNED.items())).filter("proven")
+    lost = owned.filter(state="owned").join(proven, on="username", how="anti")
+    strangers = users.filter("internal", "marked").join(owned, on="username", how="anti")
+    return (
+        lost.select("coworker_id", "email_key", former="username")
+        .join(
+            strangers.select("username", coworker_id="marked_coworker_id", email_key=email_key("email")),
+            on=["coworker_id", "email_key"],
+        )
+        .filter(pl.len().over("coworker_id") == 1)
+        .sort("former")
+        .select("former", "username", "coworker_id")
+    )
+
+
 def _remedy() -> pl.Expr:
     """How a user that was ours becomes ours again."""
     return (
@@ -83,6 +111,13 @@ def with_new_marks(kept: pl.DataFrame) -> pl.DataFrame:
     """A mark that was rewritten for a new preferred customer, but not yet recorded here, is ours as well."""
     rewritten = pl.col("our_coworker_id").is_not_null() & pl.col("now_internal") & _marked_for("coworker_id")
     return kept.with_columns(ours=pl.col("ours") | rewritten)
+
+
+def with_double(new: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
+    """The users to create, each with the `double` that has the mark of its customer and is on no record, if one is."""
+    doubles = seen.filter("now_internal", "now_marked", pl.col("our_coworker_id").is_null())
+    named = doubles.group_by(coworker_id="now_marked_coworker_id").agg(double=pl.col("username").min())
+    return new.join(named, on="coworker_id", how="left")
 
 
 def _with_account(users: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:

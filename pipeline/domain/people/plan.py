@@ -96,7 +96,7 @@ def user_sync_plan(
     removals = leavers.filter(action="remove").height
     freed = removals if rules.removal == "delete" and not _over_run_cap(removals, owned.height) else 0
     taken = pl.concat([seen.select("username"), renames.select(username="new_username")])
-    new = wanted.join(taken, on="username", how="anti")
+    new = ownership.with_double(wanted.join(taken, on="username", how="anti"), seen)
     parts = [
         leavers,
         differences.ahead(renames, rules),

@@ -155,10 +155,9 @@ class Warehouse:
         if self._engine is not None:
             self._engine.execute(attach)
             return self._engine
-        config: dict[str, str | int] = {"temp_directory": f"{self.path}.tmp"}
-        if not self.path.exists() or self.path.stat().st_size < SMALL:
-            config["threads"] = 1
-        engine = duckdb.connect(":memory:", config=config)
+        small = not self.path.exists() or self.path.stat().st_size < SMALL
+        few = {"threads": 1} if small else {}
+        engine = duckdb.connect(":memory:", config={"temp_directory": f"{self.path}.tmp", **few})
         try:
             engine.execute(attach)
             # After the file: what is attached now may be attached again, and nothing else ever.

@@ -213,7 +213,7 @@ def seeded_bugs(_scale: Scale, say: Say) -> Row:
     for name in alive:
         say(f"nobody notices {name!r}: pytest {mutants.MUTANTS[name].killer} in a tree with that bug")
     number = len(mutants.MUTANTS)
-    return Row("seeded bugs", ">= 18, all killed", f"{number - len(alive)} of {number} killed", not alive)
+    return Row("seeded bugs", ">= 33, all killed", f"{number - len(alive)} of {number} killed", not alive)
 
 
 def overlap(scale: Scale, say: Say) -> Row:

@@ -18,6 +18,7 @@ RULES, CLIENT, PLAN = (
     "tests/services/nexudus/test_client.py",
     "tests/domain/people/test_plan.py",
 )
+HISTORY, SETUP = "tests/steps/test_history.py", "tests/steps/test_setup_changes.py"
 SALES, CREDITS, WIRE = "pipeline/effects/sales.py", "pipeline/effects/credits.py", "pipeline/services/nexudus/wire.py"
 NEXUDUS, REFERENCES, MODEL = (
     "pipeline/services/nexudus/client.py",
@@ -150,6 +151,40 @@ MUTANTS: dict[str, Mutant] = {
     "cap ignored": Mutant(
         "pipeline/domain/people/plan.py", "    if _over_run_cap(removals, owned_count):", "    if removals < 0:",
         f"{PLAN}::test_the_caps",
+    ),
+    "decided by what holds now": Mutant(
+        "pipeline/domain/money/charges.py",
+        'with_payer(cases.filter("decide"), accounts, customers, past.access)',
+        'with_payer(cases.filter("decide"), accounts, customers, NO_PAST.access)',
+        f"{HISTORY}::test_a_job_printed_for_free_is_waived_although_the_customer_pays_by_now",
+    ),
+    "the replacement goes before its reversal": Mutant(
+        SALES, '        priced = priced.join(waiting_lines(con, site.key), on="ref", how="anti")\n', "",
+        "tests/steps/test_refunds.py::test_a_partial_refund_of_an_invoiced_sale_is_billed_once_for_every_order_of_decisions",
+    ),
+    "an odd record is no record": Mutant(
+        "pipeline/steps/read.py", "_kept(before, listing, odd, now)]", "before.clear()]",
+        "tests/steps/test_bad_input.py::test_a_record_that_cannot_be_read_keeps_its_user_and_stops_nobody",
+    ),
+    "a renamed user is lost": Mutant(
+        "pipeline/steps/read.py", "        _follow(con, site.key, users, read_at)\n", "",
+        "tests/steps/test_hands.py::test_a_user_that_staff_rename_leaves_with_its_customer",
+    ),
+    "a lost mark is not told": Mutant(
+        "pipeline/operations/findings.py",
+        'found.filter(~(pl.col("marked") & (right | passed_on)) | ~pl.col("internal"))',
+        'found.filter(~pl.col("internal"))',
+        "tests/operations/test_causes.py::test_a_lost_mark_is_told_and_of_a_suspended_customer_at_once_as_urgent",
+    ),
+    "a credit above the limit becomes money": Mutant(
+        "pipeline/domain/money/charges.py", "_paid(_waiting_for(large, pool, cases, of_era), pool, of_era)",
+        "_paid(cases, pool, of_era)",
+        "tests/domain/money/test_retried.py::test_a_credit_above_the_limit_never_pays_and_never_makes_a_job_money",
+    ),
+    "looked up under another product": Mutant(
+        SALES, 'products_of(site, pl.concat([due.select("product_id"), new.select("product_id")]))',
+        "products_of(site, due.clear())",
+        f"{SETUP}::test_a_sale_without_an_answer_is_looked_up_under_the_product_it_was_made_of",
     ),
 }  # fmt: skip
 

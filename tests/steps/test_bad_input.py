@@ -158,6 +158,22 @@ def test_two_customers_with_one_pin(harness: Harness, work: int) -> None:
     harness.edit("coworkers", work, AccessPincode=f"{10000 + work}")
 
 
+@pytest.mark.parametrize("odd", [{"Active": None}, {"PaperCutFreePrinting": None}, {"AccessPincode": ["20101"]}])
+def test_a_record_that_cannot_be_read_keeps_its_user_and_stops_nobody(
+    harness: Harness, work: int, odd: dict[str, object]
+) -> None:
+    (right,) = [each for each in harness.state()["nexudus"]["coworkers"] if each["Id"] == 101]
+    harness.edit("coworkers", 101, **odd)
+    harness.print_job("c101@example.com", work)
+    harness.advance(hours=2)
+    assert harness.sync().ok
+    assert {"c101@example.com", f"c{work}@example.com"} <= set(harness.users())
+    assert (101, work) in _charged(harness), "the row that the customer had still decides"
+    told = harness.sites.store.read("print_accounts", "london").filter(coworker_id=101)
+    assert told.height == 1, "an odd record is no evidence for anything"
+    harness.edit("coworkers", 101, **{name: right.get(name) for name in odd})
+
+
 def test_a_list_that_ends_short_removes_nobody(harness: Harness, work: int) -> None:
     harness.advance(hours=2)  # a complete read is due
     harness.fault("nexudus", "GET coworkers", "truncate", times=50)

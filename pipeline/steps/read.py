@@ -183,13 +183,11 @@ def news(con: Connection, site: Site, batch: JobBatch, now: datetime) -> pl.Data
 
 def _follow(con: Connection, site: str, users: pl.DataFrame, now: datetime) -> None:
     """Whoever a person renamed in the print system stays ours under the new name, with its jobs."""
-    events: list[dict[str, object]] = []
-    for row in followed(users, ownership.owned(con, site)).iter_rows(named=True):
-        events += [
-            {"username": row["former"], "state": "released", "reason": "renamed by a person"},
-            {"username": row["username"], "state": "owned", "renamed_from": row["former"],
-             "reason": "renamed by a person"},
-        ]  # fmt: skip
+    events: list[dict[str, str]] = []
+    why = "renamed by a person"
+    for former, name, _ in followed(users, ownership.owned(con, site)).iter_rows():
+        events.append({"username": former, "state": "released", "reason": why})
+        events.append({"username": name, "state": "owned", "renamed_from": former, "reason": why})
     ownership.record(con, site, events, now)
 
 

@@ -129,7 +129,7 @@ def administered(chance: random.Random, harness: Harness, people: list[Json], si
 def staffed(chance: random.Random, harness: Harness, site: str, ours: set[str], share: float) -> None:
     """Staff work in PaperCut: users that are ours are changed with a chance of `share`.
 
-    Who loses our mark or its proofs, or gets another name, is taken out of `ours`.
+    Who loses our mark or its proofs is taken out of `ours`; whoever gets another name stays in it under that name.
     """
     edits: list[tuple[str, tuple[Any, ...], bool]] = [
         ("setUserProperty", ("notes", ""), False),
@@ -151,6 +151,8 @@ def staffed(chance: random.Random, harness: Harness, site: str, ours: set[str], 
         harness.papercut(method, name, *given, site=site)
         if not stays:
             ours.discard(name)
+        if method == "renameUserAccount":
+            ours.add(given[0])
 
 
 def made_by_hand(chance: random.Random, harness: Harness, site: str, share: float) -> None:

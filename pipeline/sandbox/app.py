@@ -30,9 +30,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipeline.sandbox.control import Control, Site, set_switches
 from pipeline.sandbox.core import Clock, Core
+from pipeline.sandbox.database import Cluster
 from pipeline.sandbox.misbehaviour import CLOSED, Perform, misbehave, response
 from pipeline.sandbox.nexudus import Answer, Nexudus
 from pipeline.sandbox.nexudus.records import dump, load
+from pipeline.sandbox.papercut import PaperCutSite
 from pipeline.sandbox.wire import ParseError, call_name
 
 Json = dict[str, Any]
@@ -218,9 +220,6 @@ async def _sites(
     """Start the PaperCut servers, which stop with the stack. Their print files go below `folder`."""
     if not worlds:
         return {}
-    from pipeline.sandbox.database import Cluster  # noqa: PLC0415 - a world without sites starts without PostgreSQL
-    from pipeline.sandbox.papercut import PaperCutSite  # noqa: PLC0415 - as above
-
     place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="printbridge-sandbox-")))
     cluster = Cluster(place, database_files)
     await cluster.start()

@@ -143,6 +143,14 @@ def ahead(renamed: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     return _changed(renamed, rules, GROUPS[:-1]).with_columns(new_username=pl.lit(None, pl.String))
 
 
+def _double_reason() -> pl.Expr:
+    return pl.format(
+        "user {} has our mark for customer {} and is on no record here, so no second user is made: rename it to {},"
+        " where `printbridge adopt` takes it if it is not ours by itself; or take the mark out of its notes",
+        *("double", "coworker_id", "username"),
+    )
+
+
 def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: int, freed: int) -> pl.DataFrame:
     """Users to create: as many as the licence has seats for, oldest registration first (design 3).
 
@@ -157,8 +165,8 @@ def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: 
         new.with_columns(now_balance=pl.lit(None, EXACT))
         .sort("registered_at", "coworker_id", nulls_last=True)
         .with_columns(
-            action=pl.when(_jumps(rules)).then(pl.lit("hold")).otherwise(pl.lit("create")),
-            code=pl.when(_jumps(rules)).then(pl.lit("above_max_credits")),
+            action=pl.when(double | _jumps(rules)).then(pl.lit("hold")).otherwise(pl.lit("create")),
+            code=pl.when(double).then(pl.lit("lost")).when(_jumps(rules)).then(pl.lit("above_max_credits")),
             changes=pl.concat_str(
                 pl.lit(_CREATED_FIELDS),
                 pl.when(pl.col("card_digest").is_not_null()).then(pl.lit("card")),
@@ -166,7 +174,9 @@ def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: 
                 separator=",",
                 ignore_nulls=True,
             ),
-            reason=pl.when(_jumps(rules))
+            reason=pl.when(double)
+            .then(_double_reason())
+            .when(_jumps(rules))
             .then(_jump_reason(rules))
             .when(again)
             .then(pl.lit("the user is ours but is missing in PaperCut: created again"))
@@ -181,20 +191,6 @@ def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: 
                     f"no licence seat: licence_users is {rules.licence_users}, PaperCut has {users} users, this plan "
                     f"frees {freed}, so {seats} can be created and this is number {{}} by registration",
                     place,
-                )
-            )
-            .otherwise("reason"),
-        )
-        .with_columns(
-            action=pl.when(double).then(pl.lit("hold")).otherwise("action"),
-            code=pl.when(double).then(pl.lit("lost")).otherwise("code"),
-            reason=pl.when(double)
-            .then(
-                pl.format(
-                    "user {} has our mark for customer {} and is on no record here, so no second user is made: rename"
-                    " it to {}, where `printbridge adopt` takes it if it is not ours by itself; or take the mark out of"
-                    " its notes",
-                    *("double", "coworker_id", "username"),
                 )
             )
             .otherwise("reason"),

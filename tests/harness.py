@@ -36,77 +36,9 @@ from pipeline.site import Sites
 from pipeline.steps.run import Run
 from pipeline.steps.sync import STEPS
 from pipeline.store.lines import lines_of_site
+from tests.worlds import LEEDS, LONDON, PRINTING_CREDIT, PRODUCTS, TODAY, Json
 
-NOW = "2026-11-02T09:00:00Z"
-TODAY = "2026-11-02"
-LONDON, LEEDS = 1, 2
-PRINTING_CREDIT = 31
-PRODUCTS = {LONDON: 51, LEEDS: 52}
-PIN_LENGTH = "internal-users.self-registration.min-password-length"
-
-Json = dict[str, Any]
 T = TypeVar("T")
-
-
-def customer(number: int, **fields: Any) -> Json:
-    """A Nexudus customer record; by default an active individual at London without any flag."""
-    return {
-        "Id": number, "FullName": f"Customer {number}", "Email": mail(number), "CoworkerType": 1,
-        "InvoicingBusinessId": LONDON, "AccessPincode": f"{10000 + number:05d}", "Active": True, "Archived": False,
-        "RegistrationDate": "2025-01-01T00:00:00Z", **fields,
-    }  # fmt: skip
-
-
-def mail(number: int) -> str:
-    """The e-mail of a customer, which is the name of the print user, too."""
-    return f"c{number}@example.com"
-
-
-def credit(number: int, owner: int, remaining: int, **fields: Any) -> Json:
-    """A printing credit of a customer."""
-    return {
-        "Id": number, "CoworkerId": owner, "BusinessId": LONDON, "ExtraServiceId": PRINTING_CREDIT,
-        "TotalUses": remaining, "RemainingUses": remaining, "ChargePeriod": 5, **fields,
-    }  # fmt: skip
-
-
-def world(
-    customers: list[Json], credits_: list[Json] | None = None, *, sites: tuple[str, ...] = ("london",), **switches: Any
-) -> Json:
-    """A world of one or two sites; each has a printer, a member of staff, and PaperCut's settings as they should be."""
-    numbers = {"london": LONDON, "leeds": LEEDS}
-    return {
-        "clock": NOW,
-        "switches": {"credit_put_remaining": "honour", **switches},
-        "nexudus": {
-            "businesses": [{"Id": LONDON, "Name": "London"}, {"Id": LEEDS, "Name": "Leeds"}],
-            "coworkers": customers,
-            "extraservices": [
-                {"Id": PRINTING_CREDIT, "Name": "Printing", "BusinessId": LONDON, "IsPrintingCredit": True,
-                 "ChargePeriod": 5, "Price": 1}
-            ],
-            "coworkerextraservices": credits_ or [],
-            "products": [
-                {"Id": product, "BusinessId": business, "Name": "Printing", "Price": 0.01}
-                for business, product in PRODUCTS.items()
-            ],
-            "coworkerproducts": [],
-        },
-        "sites": {
-            name: {
-                "business_id": numbers[name],
-                "config": {
-                    "timezone": "Europe/London", PIN_LENGTH: "8", "print_log_folder": f"printlog-{name}",
-                    "auth.webservices.auth-token": f"token-of-{name}",
-                },
-                "users": [{"username": "staff", "full_name": "Staff", "internal": False, "restricted": False}],
-                "printers": [{"server": "srv", "name": "p1"}],
-                "jobs": [],
-            }
-            for name in sites
-        },
-    }  # fmt: skip
-
 
 NEEDS = {
     key.to_user_string(): {dep.asset_key.to_user_string() for spec in asset.specs for dep in spec.deps}
@@ -125,6 +57,7 @@ class Harness:
         self.state_folder = prepared_home()
         self.control = httpx.Client(base_url=ready["control_url"] + "/", timeout=30, trust_env=False)
         self._runs = count(1)
+        self._synced: set[str] = set()
         self._configure()
 
     def _configure(self) -> None:
@@ -155,7 +88,7 @@ class Harness:
         Args:
             site: the site.
             only: the assets to make.
-            checks: whether the checks are asked afterwards, which costs a quarter of a run.
+            checks: whether the checks are asked at once, which costs a quarter of a run, and not only at the end.
             tags: tags of the run.
         """
         dry = self.settings.mode == "dry_run" or tags.get(DRY_RUN_TAG) == "true"
@@ -173,6 +106,7 @@ class Harness:
                 except Exception as error:  # noqa: BLE001 - whatever it is, the outcome shows it
                     failures[name] = (type(error).__name__, str(error))
                     missing.add(name)
+        self._synced |= {site} if only is SYNC and not failures else set()
         findings = self.findings(site) if checks else []
         return Outcome("sync_site", site, run.id, failures, findings, metadata)
 
@@ -290,6 +224,11 @@ class Harness:
         """Set switches of the sandbox."""
         self.control.post("switches", json=values).raise_for_status()
 
+    def ask(self) -> None:
+        """Ask every check of every site that ran: whatever a test has left behind, none of them may break."""
+        for site in self._synced:
+            self.findings(site)
+
     def close(self) -> None:
         """Let go of connections."""
         self.control.close()
@@ -363,6 +302,7 @@ def running(
         harness = Harness(ready, config)
         try:
             yield harness
+            harness.ask()
         finally:
             harness.close()
             os.environ.clear()

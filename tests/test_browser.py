@@ -24,8 +24,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipeline.definitions import ASSETS
-from tests.harness import LEEDS, Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
 from tests.optional import program
+from tests.worlds import LEEDS, credit, customer, world
 
 pytestmark = pytest.mark.chromium
 

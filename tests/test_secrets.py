@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import credit, customer, world
 
 PIN, NEW_PIN, CARD, KEY_FOB = "58231904", "67340195", "CANARY-CARD-77", "CANARY-FOB-88"
 TOKEN, PASSWORD = "canary-papercut-token", "canary-nexudus-password"

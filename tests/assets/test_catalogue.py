@@ -21,7 +21,8 @@ from pipeline.dagster.outcomes import failures, storage
 from pipeline.domain import tables
 from pipeline.reports import days
 from tests.frames import jobs
-from tests.harness import Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import credit, customer, world
 
 SITES = ("london", "leeds")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.dagster.runs import SYNC
-from tests.harness import credit, customer, mail, running, world
+from tests.harness import running
+from tests.worlds import credit, customer, mail, world
 
 
 def test_a_run_of_dagster_does_what_the_steps_do_and_shows_their_numbers(folder: Path) -> None:

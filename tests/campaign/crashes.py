@@ -22,7 +22,8 @@ from pipeline.operations.held import decide
 from pipeline.store.lines import lines_in
 from tests.campaign import runs
 from tests.campaign.oracle import Finding, examine
-from tests.harness import Harness, credit, customer, running, world
+from tests.harness import Harness, running
+from tests.worlds import credit, customer, world
 
 GRANT = 100_000
 PAYER, HOLDER = "c101@example.com", "c102@example.com"

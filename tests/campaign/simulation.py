@@ -28,7 +28,8 @@ from pipeline.store.lines import lines_in
 from tests.campaign import runs
 from tests.campaign.crashes import FAULTS, WRITES
 from tests.campaign.oracle import Finding, examine
-from tests.harness import Harness, credit, customer, running, world
+from tests.harness import Harness, running
+from tests.worlds import credit, customer, world
 
 PAYERS, HOLDERS = range(101, 131), range(201, 211)
 GRANT = 90_000

@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from pipeline import errors
 from pipeline.dagster.outcomes import Outcome
 from tests.campaign import worlds
-from tests.harness import Harness, Json, running, world
+from tests.harness import Harness, running
+from tests.worlds import Json, world
 
 STEPS = (
     "nexudus_customers", "nexudus_credits", "print_users", "print_accounts", "user_sync_plan", "print_user_sync",

@@ -19,7 +19,8 @@ from pipeline.store.lines import lines_in, lines_of_site
 from tests.campaign import runs
 from tests.campaign.crashes import GRANT, HOLDER, PAYER, Crashes, crashing
 from tests.campaign.oracle import examine
-from tests.harness import credit, customer, running, world
+from tests.harness import running
+from tests.worlds import credit, customer, world
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ REPLAY = f"replay: python -m tests.campaign {{}} --seed {SEED}"
 
 def test_people_print_while_servers_misbehave_and_runs_are_killed(folder: Path) -> None:
     with simulated(folder, SEED, CHARGING, prints=15, faulted=0.35) as story:
-        while story.kills < 8:
+        while story.happened["kill"] < 14:
             story.step()
         finding = story.examine()
         assert not finding, f"{finding}; {REPLAY.format('charging')}"
-        assert story.fired >= story.calls() / 7, f"only {story.fired} of {story.calls()} calls were faulted"
+        assert story.kills >= 8, f"only {story.kills} runs were killed"
+        assert story.fired >= 0.2 * story.calls(), f"only {story.fired} of {story.calls()} calls were faulted"
         assert story.unexplained() == 0
 
 
@@ -36,10 +37,10 @@ def test_an_older_warehouse_in_the_middle_of_a_story_doubles_and_loses_nothing(f
 
 def test_the_user_sync_on_random_worlds_writes_to_nobody_who_is_not_ours(folder: Path) -> None:
     with syncing(folder) as syncs:
-        wrong = [found for number in range(18) if (found := syncs.violation(SEED + number))]
+        wrong = [found for number in range(25) if (found := syncs.violation(SEED + number))]
         assert wrong == [], "\n".join(wrong)
         for what in ("short reads", "writes gone wrong", "stops", "users made", "users removed", "users renamed"):
-            assert syncs.seen[what], f"18 worlds without {what} prove little: {syncs.seen}"
+            assert syncs.seen[what], f"25 worlds without {what} prove little: {syncs.seen}"
 
 
 def test_random_directories_never_touch_a_user_that_is_not_ours() -> None:

@@ -10,7 +10,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from tests.harness import LEEDS, LONDON, Harness, Json, credit, customer
+from tests.harness import Harness
+from tests.worlds import LEEDS, LONDON, Json, credit, customer
 
 BUSINESS = {"london": LONDON, "leeds": LEEDS}
 SIZES = (3, 5, 8, 12, 16, 24, 40, 70)

@@ -21,8 +21,9 @@ import typer.main
 
 from pipeline.cli.main import app
 from tests.commands import PRINTBRIDGE, ROOT, printbridge
-from tests.harness import Harness, customer, telling, world
+from tests.harness import Harness, telling
 from tests.stores import transaction
+from tests.worlds import customer, world
 
 HELD = {"london": {"max_charge": 40}}
 

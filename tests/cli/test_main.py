@@ -20,7 +20,8 @@ import pytest
 from pipeline.domain.money.references import reference
 from pipeline.store.backup import kept
 from tests.commands import PRINTBRIDGE, ROOT, printbridge
-from tests.harness import Harness, credit, customer, running, world
+from tests.harness import Harness, running
+from tests.worlds import credit, customer, world
 
 ANN, BOB = "c101@example.com", "c102@example.com"
 

@@ -16,7 +16,8 @@ import pytest
 
 from pipeline.dagster import runs
 from pipeline.steps import look as looking
-from tests.harness import LEEDS, LONDON, PRODUCTS, Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import LEEDS, LONDON, PRODUCTS, credit, customer, world
 
 SITES = ("london", "leeds")
 

@@ -22,7 +22,8 @@ from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.operations.held import decide
 from pipeline.store.lines import lines_of_site, moved_by, one_line
 from tests.campaign.runs import CHARGES
-from tests.harness import PRODUCTS, Harness, credit, customer, during, mail, running, world
+from tests.harness import Harness, during, running
+from tests.worlds import PRODUCTS, credit, customer, mail, world
 
 DECIDED, SENT = CHARGES[:-1], CHARGES[-1:]
 PAYERS, HOLDERS = (101, 102, 103), (201, 202, 203)

@@ -17,7 +17,8 @@ from pipeline.effects.flags import set_flags
 from pipeline.effects.users import mark_user
 from pipeline.services.papercut.records import mark
 from pipeline.store import ownership
-from tests.harness import PIN_LENGTH, Harness, customer, during, mail, running, world
+from tests.harness import Harness, during, running
+from tests.worlds import PIN_LENGTH, customer, mail, world
 
 PLANNED, APPLIED = SYNC[:-1], SYNC[-1:]
 PAYS = {"PaperCutPayAsYouPrint": True}

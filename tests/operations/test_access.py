@@ -17,7 +17,8 @@ from pipeline.errors import ConfigError
 from pipeline.operations import access
 from pipeline.operations.access import Choice, Result
 from tests.commands import printbridge
-from tests.harness import LEEDS, Harness, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import LEEDS, customer, world
 
 STAMPS = {"UpdatedOn", "UpdatedBy"}
 RICH: dict[str, Any] = {

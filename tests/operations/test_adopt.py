@@ -17,7 +17,8 @@ from pipeline.operations import adopt
 from pipeline.operations.adopt import Result
 from pipeline.store import ownership
 from tests.commands import printbridge
-from tests.harness import Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import credit, customer, world
 
 DRY = {"printbridge/dry_run": "true"}
 ADOPTED = {"c101@example.com": 101, "ann": 102, "c103@example.com": 103}

@@ -19,10 +19,11 @@ from pipeline.operations.channels import Message, channels, payload
 from pipeline.settings import AlertSettings
 from pipeline.store import stops
 from tests.commands import printbridge
-from tests.harness import Harness, customer, telling, world
+from tests.harness import Harness, telling
 from tests.optional import self_signed
 from tests.sinks import MailServer, WebServer, listening
 from tests.stores import transaction
+from tests.worlds import customer, world
 
 AT = datetime(2026, 11, 2, 9, tzinfo=UTC)
 

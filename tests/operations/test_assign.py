@@ -18,7 +18,8 @@ from pipeline.operations import held
 from pipeline.operations.causes import causes
 from tests.commands import printbridge
 from tests.frames import NOW, World, customers, grants, jobs, rules
-from tests.harness import Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import credit, customer, world
 
 GIVEN = {"job_id": pl.String, "coworker_id": pl.Int64, "email_key": pl.String}
 

@@ -13,7 +13,8 @@ import pytest
 from pipeline.operations.causes import causes
 from pipeline.operations.kinds import Cause
 from pipeline.store import changes, memory, sites
-from tests.harness import Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import credit, customer, world
 
 
 def mail(number: int) -> str:

@@ -16,7 +16,8 @@ from pipeline.operations.doctor import examine
 from pipeline.operations.doctor_findings import Finding
 from pipeline.services.papercut import findings as papercut
 from pipeline.services.printing import JOB_COLUMNS
-from tests.harness import LEEDS, LONDON, PIN_LENGTH, PRINTING_CREDIT, credit, customer, running, world
+from tests.harness import running
+from tests.worlds import LEEDS, LONDON, PIN_LENGTH, PRINTING_CREDIT, credit, customer, world
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 

@@ -15,8 +15,9 @@ from pipeline.domain.money.references import reference
 from pipeline.errors import UnsafeError
 from pipeline.operations.recover import recover_site
 from pipeline.store import backup, ownership, stops
-from tests.harness import PRODUCTS, Harness, credit, customer, running, world
+from tests.harness import Harness, running
 from tests.stores import transaction
+from tests.worlds import PRODUCTS, credit, customer, world
 
 PAYS = {"PaperCutPayAsYouPrint": True}
 

@@ -12,7 +12,8 @@ from collections.abc import Generator
 import pytest
 
 from pipeline.dagster.outcomes import Outcome
-from tests.harness import PIN_LENGTH, PRODUCTS, Harness, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import PIN_LENGTH, PRODUCTS, customer, world
 
 ADDRESSES = "auth.webservices.allowed-addresses"
 

@@ -16,7 +16,8 @@ import pytest
 from pipeline.errors import UnsafeError
 from pipeline.operations import resume
 from pipeline.store import stops
-from tests.harness import PIN_LENGTH, Harness, credit, customer, running, world
+from tests.harness import Harness, running
+from tests.worlds import PIN_LENGTH, credit, customer, world
 
 PAYS = {"PaperCutPayAsYouPrint": True}
 
@@ -205,15 +206,16 @@ def test_a_name_with_control_characters_is_cleaned_and_settles(folder: Path) -> 
 # Users that staff rename or copy --------------------------------------------------------------------------------------
 
 
-def test_a_user_that_staff_rename_stays_ours_and_is_charged_once(folder: Path) -> None:
-    with running(folder, world(people(2))) as harness:
+@pytest.mark.parametrize("source", ["database", "print_log"])
+def test_a_user_that_staff_rename_stays_ours_and_is_charged_once(folder: Path, source: str) -> None:
+    with running(folder, world(people(2)), jobs=source) as harness:
         assert harness.sync().ok
         harness.papercut("renameUserAccount", mail(101), "ann")
-        job = harness.print_job("ann", 30)["job_id"]
+        harness.print_job("ann", 30)
         harness.advance(minutes=31)
         assert harness.sync().ok
         assert set(harness.users()) == {mail(101), mail(102), "staff"}, "nobody gets a second user"
-        assert harness.events()[str(job)] == ["sale 30 confirmed"]
+        assert list(harness.events().values()) == [["sale 30 confirmed"]]
         assert [(sale["CoworkerId"], sale["Quantity"]) for sale in harness.sales()] == [(101, 30)]
         harness.forget_calls()
         assert harness.sync().ok

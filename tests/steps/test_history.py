@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Harness, customer, running, world
+from tests.harness import Harness, running
+from tests.worlds import customer, world
 
 FREE = {"PaperCutFreePrinting": True, "PaperCutPayAsYouPrint": False}
 PAY = {"PaperCutFreePrinting": False, "PaperCutPayAsYouPrint": True}

@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.dagster.runs import SYNC
 from pipeline.store import ownership
-from tests.harness import Harness, credit, customer, during, mail, running, world
+from tests.harness import Harness, during, running
+from tests.worlds import credit, customer, mail, world
 
 PEOPLE = range(101, 125)
 USERS = len(PEOPLE) + 1

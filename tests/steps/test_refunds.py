@@ -25,7 +25,8 @@ from pipeline.store import due
 from pipeline.store.lines import lines_in, one_line
 from pipeline.store.sql import Connection
 from tests.campaign.runs import CHARGES
-from tests.harness import Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import credit, customer, world
 
 DECISIONS = {"void": "void", "confirm": "confirmed", "retry": "priced"}
 ORDERS = [order for length in (1, 2, 3) for order in product(DECISIONS, repeat=length)]

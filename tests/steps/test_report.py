@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.dagster.outcomes import Outcome, run_job
 from pipeline.store import jobs
-from tests.harness import LEEDS, TODAY, Harness, credit, customer, running, world
+from tests.harness import Harness, running
+from tests.worlds import LEEDS, TODAY, credit, customer, world
 
 MONTH = TODAY[:7]
 CSV_FILES = {

@@ -20,7 +20,8 @@ from pipeline.dagster.runs import SYNC
 from pipeline.store import ledger
 from pipeline.store.locks import hold
 from pipeline.store.sql import Connection, read
-from tests.harness import LEEDS, Harness, Json, credit, customer, running, telling, world
+from tests.harness import Harness, running, telling
+from tests.worlds import LEEDS, Json, credit, customer, world
 
 CHARGING = ("print_jobs", "print_charges", "nexudus_print_charges")
 SITES = ("london", "leeds")

@@ -14,7 +14,8 @@ from pipeline.errors import UnsafeError
 from pipeline.operations.held import decide
 from pipeline.store.lines import lines_in
 from tests.campaign.runs import CHARGES
-from tests.harness import Harness, credit, customer, telling, world
+from tests.harness import Harness, telling
+from tests.worlds import credit, customer, world
 
 STEPS = ("nexudus_customers", *CHARGES[:2], "print_accounts", *CHARGES[2:])
 PAYER, HOLDER, NOBODY, RICH, POOR = 101, 102, 103, 104, 105

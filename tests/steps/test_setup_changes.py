@@ -17,7 +17,8 @@ from pipeline.operations.site import rename, renumber
 from pipeline.store.lines import lines_of_site
 from pipeline.store.sites import Record, free_code, records
 from tests.campaign.runs import CHARGES
-from tests.harness import LONDON, Harness, customer, running, world
+from tests.harness import Harness, running
+from tests.worlds import LONDON, customer, world
 
 PAYER = customer(7, PaperCutPayAsYouPrint=True)
 NEW_PRODUCT = {"Id": 61, "BusinessId": LONDON, "Name": "Printing anew", "Price": 0.01}

@@ -17,7 +17,8 @@ import pytest
 
 from pipeline.dagster.outcomes import Outcome
 from pipeline.store import stops
-from tests.harness import LEEDS, Harness, Json, credit, customer, mail, running, telling, world
+from tests.harness import Harness, running, telling
+from tests.worlds import LEEDS, Json, credit, customer, mail, world
 
 BOTH = ("london", "leeds")
 

@@ -19,7 +19,8 @@ from pipeline.errors import PermanentError
 from pipeline.store import backup, memory, schema, stops
 from pipeline.store.lines import lines_of_site
 from pipeline.store.warehouse import Warehouse
-from tests.harness import Harness, credit, customer, running, world
+from tests.harness import Harness, running
+from tests.worlds import credit, customer, world
 
 FIRST = Path(__file__).parents[1] / "fixtures" / "warehouse-1"
 NOW = datetime(2026, 11, 2, 10, tzinfo=UTC)

@@ -211,7 +211,7 @@ def altered(rows: pl.DataFrame, change: Change) -> pl.DataFrame:
     )
 
 
-@settings(max_examples=80)
+@settings(max_examples=150)
 @given(before=st.lists(job, max_size=4), since=days)
 def test_once_a_person_confirmed_what_happened_nothing_is_charged_or_given_back_again(
     before: list[Job], since: list[tuple[list[Job], list[Change]]]

@@ -43,14 +43,14 @@ WHO = st.sampled_from(PEOPLE)
 CASES = st.builds(
     Case,
     pay=st.lists(st.booleans(), min_size=len(PEOPLE), max_size=len(PEOPLE)),
-    costs=st.lists(st.tuples(WHO, st.integers(1, 400)), min_size=120, max_size=160),
+    costs=st.lists(st.tuples(WHO, st.integers(1, 400)), min_size=40, max_size=60),
     credits=st.lists(st.tuples(WHO, st.integers(1, 300) | st.integers(LIMIT + 1, 5 * LIMIT)), max_size=8),
     partial=st.sampled_from(["ignore", "use"]),
 )
 
 
 @given(CASES)
-@settings(max_examples=40)
+@settings(max_examples=120)
 def test_a_credit_above_the_limit_never_pays_and_never_makes_a_job_money(case: Case) -> None:
     """Counted, it would pay for some jobs: these wait. Every other job is decided as if the credit were not there."""
     world = case.world()
@@ -67,7 +67,7 @@ def test_a_credit_above_the_limit_never_pays_and_never_makes_a_job_money(case: C
 
 
 @given(CASES, st.integers(0, 5_000))
-@settings(max_examples=40)
+@settings(max_examples=120)
 def test_what_a_person_lets_be_decided_again_is_paid_in_full_with_credits_where_they_suffice(
     case: Case, given_since: int
 ) -> None:

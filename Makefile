@@ -51,15 +51,14 @@ lock:  ## new exact versions in requirements.lock; needs uv
 EVERY_TEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 MONEY_TESTS := store/test_ledger store/test_ownership effects/test_effect effects/test_charges effects/test_users $\
-domain/people/test_plan domain/money/test_credits domain/money/test_attribution domain/money/test_charges $\
-domain/money/test_reconcile domain/money/test_recovery operations/test_recover operations/test_access operations/test_adopt steps/test_sync $\
-steps/test_reruns steps/test_report
+domain/people/test_plan domain/people/test_differences domain/people/test_ownership domain/money/test_credits $\
+domain/money/test_attribution domain/money/test_charges domain/money/test_reconcile domain/money/test_recovery $\
+operations/test_recover operations/test_access operations/test_adopt steps/test_sync steps/test_reruns steps/test_report
 MONEY_CODE := pipeline/effects/*.py,pipeline/steps/charge.py,pipeline/steps/sync_users.py,$\
 pipeline/store/ledger.py,pipeline/store/lines.py,pipeline/store/ownership.py,pipeline/store/stops.py,$\
 pipeline/operations/recover.py,pipeline/operations/held.py,pipeline/services/papercut/system.py,$\
 pipeline/domain/money/attribution.py,pipeline/domain/money/charges.py,pipeline/domain/money/credits.py,$\
-pipeline/domain/money/lookup.py,$\
-pipeline/domain/money/reconcile.py,pipeline/domain/money/recovery.py,$\
+pipeline/domain/money/lookup.py,pipeline/domain/money/reconcile.py,pipeline/domain/money/recovery.py,$\
 pipeline/domain/people/plan.py,pipeline/domain/people/differences.py,pipeline/domain/people/ownership.py
 
 # Nothing is fetched that the lock does not name with its hash; the project itself is built without fetching a builder.

@@ -18,6 +18,7 @@ RULES, CLIENT, PLAN = (
     "tests/services/nexudus/test_client.py",
     "tests/domain/people/test_plan.py",
 )
+ANSWERS, OWNERSHIP = "tests/services/nexudus/test_wire.py", "tests/domain/people/test_ownership.py"
 HISTORY, SETUP = "tests/steps/test_history.py", "tests/steps/test_setup_changes.py"
 SALES, CREDITS, WIRE = "pipeline/effects/sales.py", "pipeline/effects/credits.py", "pipeline/services/nexudus/wire.py"
 NEXUDUS, REFERENCES, MODEL = (
@@ -69,21 +70,21 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "HTTP 200 trusted": Mutant(
         WIRE, "if 200 <= status < 300 and successful is True:", "if 200 <= status < 300:",
-        f"{CLIENT}::test_what_an_answer_means",
+        f"{ANSWERS}::test_what_an_answer_means",
     ),
     "500 taken as failure": Mutant(
         WIRE, '        return "rejected"\n    return "unknown"', '        return "rejected"\n    return "passing"',
-        f"{CLIENT}::test_what_an_answer_means",
+        f"{ANSWERS}::test_what_an_answer_means",
     ),
     "409 throttle taken as refusal": Mutant(
         WIRE, "if answer == 429 or (answer == 409 and _THROTTLE.search(said)):", "if answer == 429:",
-        f"{CLIENT}::test_what_an_answer_means",
+        f"{ANSWERS}::test_what_an_answer_means",
     ),
     "Retry-After lost": Mutant(
-        WIRE, "return float(retry_after)", "return None", f"{CLIENT}::test_the_hint_how_long_to_wait"
+        WIRE, "return float(retry_after)", "return None", f"{ANSWERS}::test_the_hint_how_long_to_wait"
     ),
     "local time instead of UTC": Mutant(
-        WIRE, '(form[3] or "Z")', '(form[3] or "+01:00")', f"{CLIENT}::test_every_form_of_time"
+        WIRE, '(form[3] or "Z")', '(form[3] or "+01:00")', f"{ANSWERS}::test_every_form_of_time"
     ),
     "float money": Mutant(
         "pipeline/services/nexudus/records.py",
@@ -146,7 +147,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "no ownership check": Mutant(
         "pipeline/domain/people/ownership.py", '(is_owned & (mark | ((state == "creating") & unmarked)))', "(is_owned)",
-        f"{PLAN}::test_a_user_that_is_not_provably_ours_is_only_held",
+        f"{OWNERSHIP}::test_a_user_that_is_not_provably_ours_is_only_held",
     ),
     "cap ignored": Mutant(
         "pipeline/domain/people/plan.py", "    if _over_run_cap(removals, owned_count):", "    if removals < 0:",

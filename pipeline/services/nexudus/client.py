@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from pipeline.errors import MissingError, PermanentError, TransientError
 from pipeline.services.http import OversizeError, caused_by
+from pipeline.services.nexudus.changes import PEEK, Changes, changed_on
 from pipeline.services.nexudus.session import Answer, Session
 from pipeline.services.nexudus.wire import (
     MODULES,
@@ -38,7 +39,6 @@ B = TypeVar("B")
 
 PAGE_SIZE = 1000  # the documented maximum (2.1)
 BATCH_SIZE = 100
-PEEK = 25  # rows of a look; also what a server gives that ignores the size (2.1)
 
 BY_ID: Mapping[str, str] = {"orderBy": "Id"}
 """The only order that stays while records are edited during paging (2.3)."""
@@ -47,67 +47,6 @@ BY_ID: Mapping[str, str] = {"orderBy": "Id"}
 class _Page(NamedTuple):
     rows: list[Record]
     total: int
-
-
-class Changes(NamedTuple):
-    """How a list stands. Two of them that are equal mean that nothing changed in between.
-
-    Attributes:
-        since: the minute from which changes were counted, UTC; None where no time of a change is known.
-        total: how many records the list has; what was deleted shows here only.
-        newer: how many of them changed in that minute or later.
-        newest: the last of these changes, to the second; None without one. Where more than `PEEK` changed, the last
-            after that minute: whichever of them changes again does so later.
-    """
-
-    since: datetime | None
-    total: int
-    newer: int
-    newest: datetime | None
-
-    @classmethod
-    def of(
-        cls, lists: Sequence[Sequence[Record]], total: int, *, until: datetime, since: datetime | None = None
-    ) -> Changes:
-        """What lists that were just read say of themselves, as `changed_since` would for the newest change in them.
-
-        Args:
-            lists: what was read, each list whole or what changed in it since a time.
-            total: how many records the whole lists have.
-            until: a change after this time is an error of a clock, and no time to count from.
-            since: the time of the question, where not the whole lists were asked for.
-        """
-        times = [[_changed_on(record) for record in records] for records in lists]
-        start = max((at for each in times for at in each if at and at <= until), default=since)
-        if start is None:
-            return cls(None, total, 0, None)
-        start, parts = start.replace(second=0, microsecond=0), list[Changes]()
-        for each in times:
-            # A service may count a record without a time among the changes; one that counts it has just sent it.
-            newer = [at for at in each if (at >= start if at else since is not None)]
-            shown = start if len(newer) <= PEEK else start + timedelta(minutes=1)
-            parts.append(cls(start, 0, len(newer), max((at for at in newer if at and at >= shown), default=None)))
-        return cls.together(parts)._replace(since=start, total=total)
-
-    def as_text(self) -> str:
-        """The form in which it is remembered and compared; it begins with `since`."""
-        parts = [part.isoformat() if isinstance(part, datetime) else part for part in self]
-        return " ".join("-" if part is None else str(part) for part in parts)
-
-    @classmethod
-    def together(cls, parts: Sequence[Changes]) -> Changes:
-        """Several lists, asked for one `since`, as one."""
-        newest = max((part.newest for part in parts if part.newest), default=None)
-        since = parts[0].since if parts else None
-        return cls(since, sum(part.total for part in parts), sum(part.newer for part in parts), newest)
-
-
-def _changed_on(record: Record) -> datetime | None:
-    """When a record was changed, to the second, as lists show no finer; None if that is no time."""
-    try:
-        return moment(str(record.get("UpdatedOn"))).replace(microsecond=0)
-    except PermanentError:
-        return None
 
 
 class NexudusClient(Session):
@@ -199,7 +138,7 @@ class NexudusClient(Session):
         rows_, newer = self._changed(entity, start, filters)
         if newer > PEEK:
             rows_, _ = self._changed(entity, start + timedelta(minutes=1), filters)
-        return Changes(start, total, newer, max(filter(None, map(_changed_on, rows_)), default=None))
+        return Changes(start, total, newer, max(filter(None, map(changed_on, rows_)), default=None))
 
     def _changed(self, entity: str, start: datetime, filters: Mapping[str, object]) -> _Page:
         changed: dict[str, object] = {f"from_{MODULES[entity][1]}_UpdatedOn": start}

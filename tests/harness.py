@@ -226,7 +226,7 @@ class Harness:
 
     def ask(self) -> None:
         """Ask every check of every site that ran: whatever a test has left behind, none of them may break."""
-        for site in self._synced:
+        for site in sorted(self._synced.intersection(self.sites.names)):
             self.findings(site)
 
     def close(self) -> None:

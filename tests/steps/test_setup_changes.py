@@ -153,6 +153,11 @@ def test_a_sale_made_by_hand_with_a_reference_of_no_job_stops_nobody(harness: Ha
     second = print_job(harness)
     synced(harness)
     assert harness.events()[first] == harness.events()[second] == ["sale 40 confirmed"]
+    harness.advance(minutes=20)  # every charge is settled, so a difference would stop the site
+    assert harness.reconcile().metadata["reconciliation"]["unexplained_cents"] == 5, "its day is red"
+    third = print_job(harness)
+    synced(harness)
+    assert harness.events()[third] == ["sale 40 confirmed"]
 
 
 def test_a_job_that_changes_forty_times_harms_only_itself(harness: Harness) -> None:

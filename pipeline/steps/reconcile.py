@@ -14,6 +14,7 @@ import polars as pl
 
 from pipeline.domain import tables
 from pipeline.domain.money.reconcile import day_bounds, reconcile, summary
+from pipeline.domain.money.references import JOB_LENGTH
 from pipeline.services.nexudus import records
 from pipeline.site import Site
 from pipeline.steps.run import Made
@@ -80,6 +81,9 @@ def compare(site: Site, day: date) -> Day:
     now = site.clock()
     young = known.filter(pl.col("happened_at") > now - timedelta(minutes=site.settings.settle_minutes))
     frame = reconcile(printed, known, sales, rules=site.rules, day=day, now=now, names=names, assigned=given)
-    jobs_known = pl.concat([printed["job_id"], known["job_id"]]).implode()
-    doubtful = frame.filter(pl.col("job_id").is_in(jobs_known))["unexplained_cents"].sum()
+    padded = pl.col("job_id").str.zfill(JOB_LENGTH)
+    with site.store.connect() as con:  # a sale names its job, on whatever day that was printed
+        logged = jobs.padded(con, site.key, frame.select(padded)["job_id"].to_list())
+    job_is_known = padded.is_in(logged) | pl.col("job_id").is_in(known["job_id"].implode())
+    doubtful = frame.filter(job_is_known)["unexplained_cents"].sum()
     return Day(frame, int(doubtful) if young.is_empty() else 0)

@@ -16,6 +16,7 @@ from pipeline.domain.money.references import reference, site_code
 from pipeline.operations.site import rename, renumber
 from pipeline.store.lines import lines_of_site
 from pipeline.store.sites import Record, free_code, records
+from pipeline.store.stops import stopped
 from tests.campaign.runs import CHARGES
 from tests.harness import Harness, running
 from tests.worlds import LONDON, customer, world
@@ -158,6 +159,20 @@ def test_a_sale_made_by_hand_with_a_reference_of_no_job_stops_nobody(harness: Ha
     third = print_job(harness)
     synced(harness)
     assert harness.events()[third] == ["sale 40 confirmed"]
+
+
+def test_a_sale_of_a_job_of_another_day_that_the_ledger_lacks_stops_the_charges(harness: Harness) -> None:
+    print_job(harness)
+    synced(harness)
+    guest = harness.print_job("staff", 44)["job_id"]
+    harness.advance(days=1)
+    synced(harness)
+    forged = {"CoworkerId": 7, "BusinessId": LONDON, "ProductId": 51, "Quantity": 5}
+    ref = reference("london", str(guest), "sale", 0)
+    harness.add("coworkerproducts", {**forged, "PurchaseOrder": ref, "SaleDate": "2026-11-03T09:00:00Z"})
+    assert harness.reconcile("2026-11-03").metadata["reconciliation"]["unexplained_cents"] == 5
+    with harness.sites.store.connect() as con:
+        assert "5 cents of 2026-11-03" in stopped(con, "london")["charges"], "somebody else may charge what we charge"
 
 
 def test_a_job_that_changes_forty_times_harms_only_itself(harness: Harness) -> None:

@@ -85,6 +85,8 @@ class PrintUsers(_Table):
     marked_coworker_id: pl.Int64 = pa.Field(nullable=True, description="customer id in the ownership mark")
     card_digest: pl.String = pa.Field(nullable=True, description="keyed digest of the card number; empty: no card")
     observed_at: Time = pa.Field(description="start of the read that gave this row, UTC")
+    expected: Exact = pa.Field(nullable=True, description="balance that jobs and our changes explain; empty: not known")
+    fell_at: Time = pa.Field(nullable=True, description="since when the balance is lower than that, UTC")
 
 
 class PrintJobs(_Table):
@@ -174,6 +176,7 @@ class UserSyncPlan(_Table):
     changes: pl.String = pa.Field(description="fields that change, comma separated")
     reason: pl.String = pa.Field(description="why")
     code: pl.String = pa.Field(nullable=True, isin=list(HOLDS), description="for a hold: its kind, see reasons.HOLDS")
+    ask: pl.String = pa.Field(nullable=True, description="digest of what is asked and of what was seen instead")
     observed_at: Time = pa.Field(description="when PaperCut's users were observed, UTC")
 
 
@@ -188,6 +191,9 @@ class PrintUserSync(_Table):
     changes: pl.String = pa.Field(description="fields that were to change, comma separated")
     outcome: pl.String = pa.Field(isin=OUTCOMES, description="what happened")
     detail: pl.String = pa.Field(description="what was changed, or why not")
+    balance: Exact = pa.Field(nullable=True, description="balance before, where it was to change, in credits")
+    target: Exact = pa.Field(nullable=True, description="balance that was asked for, in credits")
+    ask: pl.String = pa.Field(nullable=True, description="as in the plan")
     happened_at: Time = pa.Field(description="when, UTC")
 
 

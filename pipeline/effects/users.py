@@ -37,11 +37,12 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True)
 class Planned:
-    """One row of a plan: the change, and whose user it makes or keeps."""
+    """One row of a plan: the change, whose user it makes or keeps, and the digest of what it asks for."""
 
     change: Change
     email_key: str | None
     access: str | None
+    ask: str | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any], *, comment: str, delete: bool) -> Planned:
@@ -52,7 +53,7 @@ class Planned:
             restricted=bool(row["restricted"]), balance=row["balance"] or Decimal(0), target=row["target"],
             fields=tuple(filter(None, row["changes"].split(","))), reason=row["reason"], comment=comment, delete=delete,
         )  # fmt: skip
-        return cls(change, row["email_key"], row["access"])
+        return cls(change, row["email_key"], row["access"], row["ask"])
 
     @property
     def name(self) -> str:
@@ -63,6 +64,11 @@ class Planned:
     def needs_secrets(self) -> bool:
         """Whether the change writes a PIN, a password or a card."""
         return self.change.action == "create" or bool({"pin", "password", "card"} & set(self.change.fields))
+
+    @property
+    def of_balance(self) -> bool:
+        """Whether the change is one of the balance of a user that is there."""
+        return self.change.action != "create" and "balance" in self.change.fields
 
     @property
     def begins(self) -> bool:

@@ -270,6 +270,10 @@ HELD_REMEDIES = {
     " bridge.toml",
     "user held: too large a credit": "check the credits in Nexudus, or raise max_credits of site {site} in bridge.toml",
     "user held: disabled": "enable the user in PaperCut if the customer is to print, or take the access in Nexudus",
+    "user held: balance fell": "see in PaperCut who changed the balance (Users > user > Transactions); then"
+    " `printbridge resume {site} balances` raises it again, or correct it there by hand",
+    "user held: no effect": "set the value in PaperCut by hand, or put right there what keeps it as it is and run"
+    " `printbridge resume {site} writes`",
     "user held: other": "`printbridge plan --site {site}` shows each with its reason; do what it says",
 }
 """What resolves each kind of held row of a plan."""

@@ -25,6 +25,12 @@ from pipeline.store.sql import Connection, read
 FREE_DAYS, FREE_JOBS = 7, 3
 """A printer costs nothing when its last jobs did: so many in a row, or every one of so many days."""
 
+HELD = {
+    "no_seat": "no seat", "above_max_credits": "too large a credit", "foreign": "foreign name", "disabled": "disabled",
+    "fell": "balance fell", "no_effect": "no effect",
+}  # fmt: skip
+"""What a held row of a plan is told as, by its code; whatever is not named is `other`."""
+
 AGAIN = 2
 """A change that failed so often in a row is refused, and not only unlucky."""
 
@@ -147,29 +153,12 @@ def held_rows(con: Connection, site: Site) -> pl.DataFrame:
     Returns:
         UserSyncPlan and cause (a kind of `causes.KINDS`); by username.
     """
-    users = read(con, "print_users", site.key)
-    ours = ownership.owned(con, site.key).select("username", recorded=True)
     told = pl.concat([lost_marks(con, site.key).select("username"), _stays(con, site.key).select("username")]).unique()
-    name = pl.col("username")
-    jump = (pl.col("target") - pl.col("balance").fill_null(0) > site.rules.max_credits).fill_null(value=False)
     return (
         read(con, "user_sync_plan", site.key)
-        .filter(action="hold")
+        .filter(pl.col("action") == "hold", pl.col("code").ne_missing("unlogged"))
         .join(told, on="username", how="anti")
-        .join(ours, on="username", how="left")
-        .join(users.select("username", "disabled", there=True), on="username", how="left")
-        .with_columns(pl.col("recorded", "there", "disabled").fill_null(value=False))
-        .with_columns(
-            cause=pl.when(pl.col("reason").str.starts_with("no licence seat"))
-            .then(pl.lit("user held: no seat"))
-            .when(jump)
-            .then(pl.lit("user held: too large a credit"))
-            .when(pl.col("there") & ~pl.col("recorded"))
-            .then(pl.lit("user held: foreign name"))
-            .when(pl.col("disabled") & name.is_in(_wanted(con, site.key).implode()))
-            .then(pl.lit("user held: disabled"))
-            .otherwise(pl.lit("user held: other"))
-        )
+        .with_columns(cause=pl.format("user held: {}", pl.col("code").replace_strict(HELD, default="other")))
         .sort("username", "reason")
     )
 
@@ -187,7 +176,3 @@ def failing(con: Connection, site: str) -> pl.DataFrame:
 def _stays(con: Connection, site: str) -> pl.DataFrame:
     """The users of customers whose record is at fault: they are told with the record."""
     return ownership.owned(con, site).join(left_out(con, site), on="coworker_id", how="semi")
-
-
-def _wanted(con: Connection, site: str) -> pl.Series:
-    return read(con, "print_accounts", site).filter(pl.col("reason").is_null())["username"]

@@ -38,6 +38,8 @@ KINDS = {
     "user held: no seat": "a customer waits for a licence seat",
     "user held: too large a credit": "a balance would rise by more than max_credits",
     "user held: disabled": "a person disabled the user of a customer who may print",
+    "user held: balance fell": "the balance of a user fell without a job, so it is not raised",
+    "user held: no effect": "PaperCut says yes to a change of a user, again and again, and changes nothing",
     "user held: other": "a user waits for a person for the reason that the plan tells",
     "mark lost": "a user of ours does not carry our mark any more, so nothing is done to it",
     "prints without right": "a customer may not print any more, and their user can, because its mark is lost",

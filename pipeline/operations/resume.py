@@ -20,12 +20,15 @@ from pipeline.site import Site
 from pipeline.store import stops
 from pipeline.store.lines import lines_in
 from pipeline.store.sql import Connection, read
-from pipeline.store.stops import PHASES
 from pipeline.words import counted, listed
 
-__all__ = ["PHASES", "resume", "stopped"]
+PHASES = (*stops.PHASES, *plans.HELD_PHASES.values())
+"""What a person can let go: what is stopped, and rows of a plan that are held each by itself."""
 
-WHAT = {"remove": "removal", "rename": "rename or e-mail change", "balances": "balance that fell"}
+WHAT = {
+    "remove": "removal", "rename": "rename or e-mail change", "balances": "balance that fell",
+    "writes": "change without effect",
+}  # fmt: skip
 """What the rows of a phase are, in the singular."""
 
 
@@ -73,11 +76,15 @@ def resume(site: Site, phases: Iterable[str], operator: str) -> None:
 
 def _shown(con: Connection, site: Site, phase: str | None) -> dict[str, str]:
     """What is stopped, with what a resumption allows."""
-    found = {name: why for name, why in stops.stopped(con, site.key).items() if phase in (None, name)}
-    if not found:
-        return {}
     plan = read(con, "user_sync_plan", site.key)
+    found = {name: why for name, why in (stops.stopped(con, site.key) | _held(plan)).items() if phase in (None, name)}
     return {name: f"{why.rstrip('.')}. {_allows(con, site.key, name, plan)}" for name, why in found.items()}
+
+
+def _held(plan: pl.DataFrame) -> dict[str, str]:
+    """The phases of which the last plan holds rows, each by itself."""
+    parts = {phase: plans.part(plan, phase) for phase in plans.HELD_PHASES.values()}
+    return {phase: f"{counted(part.size, WHAT[phase])} held" for phase, part in parts.items() if part.size}
 
 
 def _allows(con: Connection, site: str, phase: str, plan: pl.DataFrame) -> str:

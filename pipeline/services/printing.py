@@ -247,7 +247,7 @@ class PrintSystem(Protocol):
             at: start of the read, UTC.
 
         Returns:
-            PrintUsers.
+            PrintUsers, without what is carried from one observation to the next (`balances.CARRIED`).
         """
         ...
 

@@ -16,7 +16,7 @@ import polars as pl
 from pipeline.domain import tables
 from pipeline.domain.money import attribution, charges, reversals
 from pipeline.domain.money.history import access_news, kept
-from pipeline.domain.people import accounts, plan
+from pipeline.domain.people import accounts, balances, plan, writes
 from pipeline.domain.people.ownership import under_current_names
 from pipeline.domain.people.reasons import REASONS
 from pipeline.domain.rules import SiteRules
@@ -24,7 +24,7 @@ from pipeline.errors import MissingError, PrintbridgeError
 from pipeline.site import Site
 from pipeline.steps.look import LISTS
 from pipeline.steps.run import Made, Number, Run, numbered
-from pipeline.store import assignments, history, jobs, memory, ownership
+from pipeline.store import assignments, changes, history, jobs, memory, ownership
 from pipeline.store.lines import lines_of_site, open_uses, retried_sales
 from pipeline.store.sql import Connection, read
 
@@ -112,14 +112,18 @@ def plan_users(site: Site) -> PlanMade:
             names,
             owned,
         )
+        fallen = _fallen(con, site, users, now)
         removed = ownership.removed_since(con, site.key, now)
         lapsed = plan.without_credit(wanted, owned, now)
     gone = _gone(site, plan.missing(wanted, owned))
     made = plan.user_sync_plan(
         site.printing.as_kept(wanted), users,
-        owned=owned, unsettled=unsettled, gone=gone, rules=rules, now=now, password_length=_password_length(site),
+        owned=owned, unsettled=unsettled, gone=gone, rules=rules, now=now, fallen=fallen,
+        printed=recent.group_by("username").agg(pl.col("printed_at").max()), password_length=_password_length(site),
     )  # fmt: skip
-    frame = tables.checked("user_sync_plan", made)
+    with site.store.connect() as con:
+        tried = changes.repeated(con, site.key, made["username"].to_list(), writes.TRIES)
+    frame = tables.checked("user_sync_plan", writes.without_effect(made, tried, rules.name))
     events = [
         {"username": name, "state": "owned", "without_credit_since": since, "reason": "credits came or went"}
         for name, since in lapsed.iter_rows()
@@ -184,6 +188,13 @@ def _accounts(con: Connection, rules: SiteRules, now: datetime) -> pl.DataFrame:
     grants = read(con, "nexudus_credits")
     customers = read(con, "nexudus_customers")
     return accounts.print_accounts(customers, grants, open_uses(con, grants), rules, now)
+
+
+def _fallen(con: Connection, site: Site, users: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """The users whose balance is lower than the jobs of the log and our own changes explain: `balances.FALLEN`."""
+    revisions = jobs.changed_since(con, site.key, users.select(pl.col("observed_at").min()).item() or now)
+    within = balances.IN_FILES_WITHIN if site.jobs.by_time else balances.LOGGED_WITHIN
+    return balances.fallen(users, revisions, now, within)
 
 
 def _immature(recent: pl.DataFrame, names: pl.DataFrame, rules: SiteRules, now: datetime) -> pl.DataFrame:

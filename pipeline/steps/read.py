@@ -19,6 +19,7 @@ import polars as pl
 
 from pipeline.domain import tables
 from pipeline.domain.jobs import revised
+from pipeline.domain.people import balances
 from pipeline.domain.people.ownership import followed
 from pipeline.errors import UnsafeError
 from pipeline.reports.days import first_day, per_day
@@ -30,7 +31,7 @@ from pipeline.services.reading import Read
 from pipeline.site import Site, Sites
 from pipeline.steps.identify import identify
 from pipeline.steps.run import Made, Number, Run
-from pipeline.store import jobs, memory, ownership
+from pipeline.store import changes, jobs, memory, ownership
 from pipeline.store.sql import Connection, read, replace
 
 OVERLAP = timedelta(minutes=10)
@@ -118,12 +119,12 @@ def read_users(site: Site, run: Run) -> Made:
     with site.store.connect() as con:
         known = read(con, "print_users", site.key)
     found = site.printing.users(known, partial(_to_observe, site, known), site.clock())
-    users = tables.checked("print_users", found.frame)
-    if not users.height:
+    if not found.frame.height:
         raise UnsafeError(
             f"{site.printing.title} at {site.printing.host} (site {site.name}) listed no users",
             "an empty list is never believed: check the database or the token's rights, then run the site again",
         )
+    users = tables.checked("print_users", _with_expected(site, found.frame, known))
 
     def change(con: Connection) -> None:
         _refuse_foreign_users(con, site.key, users)
@@ -189,6 +190,20 @@ def _follow(con: Connection, site: str, users: pl.DataFrame, now: datetime) -> N
         events.append({"username": former, "state": "released", "reason": why})
         events.append({"username": name, "state": "owned", "renamed_from": former, "reason": why})
     ownership.record(con, site, events, now)
+
+
+def _with_expected(site: Site, found: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Users with the balance that jobs and our own changes explain; a restored warehouse knows of neither for sure."""
+    with site.store.connect() as con:
+        since = known.select(pl.col("observed_at").min()).item() or site.clock()
+        restored = memory.written(con, memory.ACCOUNT, memory.RESTORED)
+        if restored:
+            known = known.filter(pl.col("observed_at") > restored)
+        return balances.carried(
+            found, known,
+            revisions=jobs.changed_since(con, site.key, since), written=changes.since(con, site.key, since),
+            owned=ownership.owned(con, site.key),
+        )  # fmt: skip
 
 
 def _refuse_foreign_users(con: Connection, site: str, users: pl.DataFrame) -> None:

@@ -49,8 +49,8 @@ def sync_users(site: Site, run: Run) -> Made:
         if site.writes_nothing:
             _remember(site)
         return Made(tables.empty("print_user_sync"), {"dry_run": True, "plan_id": plan_id})
-    blocked, notice = site.store.commit(lambda con: _gate(con, site.key, plan, plan_id, site.clock()))
-    allowed = plans.permitted(plan, plans.Verdict(blocked, {})) if not notice else plan.clear()
+    blocked, released, notice = site.store.commit(lambda con: _gate(con, site.key, plan, plan_id, site.clock()))
+    allowed = plan.clear() if notice else plans.permitted(pl.concat([plan, released]), plans.Verdict(blocked, {}))
     frame = _applied(site, allowed, plan_id)
     site.store.commit(lambda con: _release_absent(con, site, plan))
     if frame.filter(outcome="unknown").is_empty():
@@ -78,7 +78,9 @@ def _applied(site: Site, allowed: pl.DataFrame, plan_id: str) -> pl.DataFrame:
                 "site": site.key, "plan_id": plan_id, "action": planned.change.action,
                 "username": planned.change.username, "coworker_id": planned.change.coworker_id or None,
                 "changes": ",".join(planned.change.fields), "outcome": OUTCOMES[outcome.kind],
-                "detail": outcome.told(), "happened_at": now,
+                "detail": outcome.told(), "happened_at": now, "ask": planned.ask,
+                "balance": planned.change.balance if planned.of_balance else None,
+                "target": planned.change.target if planned.of_balance else None,
             }
             for planned, outcome in answered
         ]  # fmt: skip
@@ -121,8 +123,14 @@ def _remember(site: Site) -> None:
     )
 
 
-def _gate(con: Connection, site: str, plan: pl.DataFrame, plan_id: str, now: datetime) -> tuple[dict[str, str], str]:
-    """Which phases may not run, and why; and a note where nothing may run because the plan was applied before.
+def _gate(
+    con: Connection, site: str, plan: pl.DataFrame, plan_id: str, now: datetime
+) -> tuple[dict[str, str], pl.DataFrame, str]:
+    """Which phases may not run, and why; what a person let go; and a note where nothing may run.
+
+    Returns:
+        The blocked phases, each with its reason; the held rows that a person let go, as changes; why nothing at all may
+        run because the plan was applied before, or nothing.
 
     Raises:
         UnsafeError: the plan rests on an observation that is too old.
@@ -132,7 +140,7 @@ def _gate(con: Connection, site: str, plan: pl.DataFrame, plan_id: str, now: dat
     seen = _listed_at(con, site)
     tried = changes.since(con, site, seen)
     if _was_applied(tried, plan, plan_id):
-        return {}, "this plan was applied before"
+        return {}, plan.clear(), "this plan was applied before"
     if plan.height and (tried.height or now - seen > FRESH):
         raise UnsafeError(
             f"The plan of site {site} rests on an observation of PaperCut's users from {seen:%Y-%m-%d %H:%M} UTC,"
@@ -144,7 +152,11 @@ def _gate(con: Connection, site: str, plan: pl.DataFrame, plan_id: str, now: dat
         gate = stops.Gate(plans.part(plan, phase), verdict.blocked.get(phase, ""))
         if why := stops.passed(con, site, phase, gate, by=f"plan {plan_id}", at=now):
             blocked[phase] = why
-    return blocked, ""
+    free = [
+        phase for phase in plans.HELD_PHASES.values()
+        if stops.let_go(con, site, phase, plans.part(plan, phase), by=f"plan {plan_id}", at=now)
+    ]  # fmt: skip
+    return blocked, plans.released(plan, free), ""
 
 
 def _listed_at(con: Connection, site: str) -> datetime:

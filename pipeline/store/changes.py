@@ -20,10 +20,17 @@ def append(con: Connection, rows: pl.DataFrame) -> None:
 
 
 def since(con: Connection, site: str, at: datetime) -> pl.DataFrame:
-    """What was tried at `at` or later: plan_id, action, username, changes."""
+    """What was tried at `at` or later: PrintUserSync."""
+    return query(con, "SELECT * FROM print_user_sync WHERE site = $site AND happened_at >= $at", site=site, at=at)
+
+
+def repeated(con: Connection, site: str, usernames: Collection[str], times: int) -> pl.DataFrame:
+    """What was tried last with some users: of each change, by its fields, the last tries: PrintUserSync."""
     return query(
-        con, "SELECT plan_id, action, username, changes FROM print_user_sync WHERE site = $site AND happened_at >= $at",
-        site=site, at=at,
+        con,
+        "SELECT * FROM print_user_sync WHERE site = $site AND ask IS NOT NULL AND list_contains($names, username)"
+        " QUALIFY row_number() OVER (PARTITION BY username, action, changes ORDER BY happened_at DESC) <= $times",
+        site=site, names=list(usernames), times=times,
     )  # fmt: skip
 
 

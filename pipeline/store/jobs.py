@@ -106,6 +106,16 @@ def changed(con: Connection, site: str, since: datetime) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def changed_since(con: Connection, site: str, since: datetime) -> pl.DataFrame:
+    """Every revision of each job of which one was first seen at `since` or later: PrintJobs."""
+    return query(
+        con,
+        "SELECT * FROM print_jobs WHERE site = $site AND job_id IN"
+        " (SELECT job_id FROM print_jobs WHERE site = $site AND first_seen_at >= $since)",
+        site=site, since=since,
+    )  # fmt: skip
+
+
 def users_to_observe(con: Connection, site: str) -> set[str]:
     """Print users that were written to, or of whom a job was first seen, after they were last observed."""
     rows = con.execute(

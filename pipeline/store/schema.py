@@ -22,7 +22,7 @@ from pipeline.errors import PermanentError
 from pipeline.store.export import proven_export
 from pipeline.store.sql import Connection
 
-VERSION = 2
+VERSION = 3
 
 BOOKS = {
     "charge": """
@@ -98,6 +98,14 @@ STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE ownership_event ADD COLUMN password_length BIGINT",
         "ALTER TABLE user_sync_plan ADD COLUMN code VARCHAR",
         "ALTER TABLE print_user_sync ADD COLUMN changes VARCHAR DEFAULT ''",
+    ),
+    3: (
+        "ALTER TABLE print_users ADD COLUMN expected DECIMAL(18,6)",
+        "ALTER TABLE print_users ADD COLUMN fell_at TIMESTAMPTZ",
+        "ALTER TABLE user_sync_plan ADD COLUMN ask VARCHAR",
+        "ALTER TABLE print_user_sync ADD COLUMN balance DECIMAL(18,6)",
+        "ALTER TABLE print_user_sync ADD COLUMN target DECIMAL(18,6)",
+        "ALTER TABLE print_user_sync ADD COLUMN ask VARCHAR",
     ),
 }
 """For each version the statements that lead to it from the one before. A step that has landed is never changed."""

@@ -97,6 +97,19 @@ def passed(con: Connection, site: str, phase: str, gate: Gate, *, by: str, at: d
     return ""
 
 
+def let_go(con: Connection, site: str, phase: str, part: Part, *, by: str, at: datetime) -> bool:
+    """Whether a person let go of the held rows of a phase, inside a transaction; that uses the permission up.
+
+    Nothing is stopped otherwise: each row waits by itself, and goes when its reason goes.
+    """
+    state, _ = states(con, site).get(phase, ("open", ""))
+    if state != "resumed":
+        return False
+    refused = _outdated(con, site, phase, Gate(part, "held"), at) if part.size else "nothing of it is held any more"
+    record(con, site, phase, state="open", reason=refused or f"used by {by}", at=at)
+    return not refused
+
+
 def spend(con: Connection, site: str, phase: str, *, by: str, at: datetime) -> None:
     """Use up a resumption that is for no plan, inside a transaction; one that is older than a day is a stop again."""
     state, _ = states(con, site).get(phase, ("open", ""))

@@ -11,11 +11,14 @@ from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from pipeline.domain.people import writes
 from pipeline.errors import UnsafeError
 from pipeline.operations import resume
-from pipeline.store import stops
+from pipeline.operations.causes import causes
+from pipeline.store import jobs, stops
 from tests.harness import Harness, running
 from tests.worlds import PIN_LENGTH, credit, customer, world
 
@@ -273,3 +276,98 @@ def test_a_password_whose_answer_was_lost_is_written_again(folder: Path) -> None
         assert not harness.sync().ok
         assert harness.sync().ok
         assert harness.users()[mail(101)]["password"] == "0000010101"
+
+
+# Balances that fall, and changes without effect -----------------------------------------------------------------------
+
+
+def plan_of(harness: Harness) -> list[tuple[str, str]]:
+    return harness.sites.store.read("user_sync_plan", "london").select("action", "code").rows()
+
+
+def test_a_balance_that_staff_lower_is_held_and_told_until_a_person_lets_it_go(folder: Path) -> None:
+    with running(folder, world([customer(101)], [credit(1, 101, 100)])) as harness:
+        assert harness.sync().ok
+        assert harness.sync().ok
+        harness.papercut("adjustUserAccountBalance", mail(101), -30.0, "by hand", "")
+        harness.add("coworkers", customer(102, **PAYS))
+        harness.forget_calls()
+        assert harness.sync().ok, "nobody else waits for it"
+        assert harness.users()[mail(101)]["balance"] == 70
+        assert plan_of(harness) == [("create", None), ("hold", "unlogged")], "its job may still come into the log"
+        harness.advance(hours=2)
+        assert harness.sync().ok
+        assert plan_of(harness) == [("hold", "fell")]
+        [cause] = [each for each in causes(harness.sites, []) if each.kind == "user held: balance fell"]
+        assert "the balance is 70, 30 lower than the jobs of the log" in cause.facts[0]
+        assert "`printbridge resume london balances`" in cause.remedy
+        shown = resume.stopped(harness.sites["london"])
+        assert "1 balance that fell for one day" in shown["balances"]
+        harness.resume("london", "balances")
+        assert harness.sync().ok
+        assert harness.users()[mail(101)]["balance"] == 100
+        assert harness.sync().ok
+        assert plan_of(harness) == []
+        harness.papercut("adjustUserAccountBalance", mail(101), -5.0, "by hand", "")
+        assert harness.sync().ok
+        assert harness.users()[mail(101)]["balance"] == 95, "what was let go once is not let go for ever"
+
+
+def test_a_job_made_anonymous_before_it_is_paid_is_not_given_back(folder: Path) -> None:
+    with running(folder, world([customer(101)], [credit(1, 101, 100)])) as harness:
+        assert harness.sync().ok
+        assert harness.sync().ok
+        job = harness.print_job(mail(101), 30)
+        harness.advance(minutes=1)
+        assert harness.sync().ok
+        with harness.sites.store.connect() as con:  # as the log has it after Options > Advanced > Anonymize jobs
+            stored = con.table("print_jobs").pl()
+        again = stored.with_columns(username=pl.lit("anonymous"), revision=pl.col("revision") + 1).with_columns(
+            first_seen_at=pl.lit(harness.sites.clock(), stored.schema["first_seen_at"])
+        )
+        assert again["job_id"].to_list() == [str(job["job_id"])]
+        harness.sites.store.commit(lambda con: jobs.append(con, again))
+        assert harness.sync(only=["print_users", "print_accounts", "user_sync_plan", "print_user_sync"]).ok
+        assert harness.users()[mail(101)]["balance"] == 70
+
+
+def test_members_who_print_are_never_held(folder: Path) -> None:
+    with running(folder, world(people(3), [credit(1, 101, 100)])) as harness:
+        assert harness.sync().ok
+        for minutes in (1, 31, 61, 1, 1):
+            harness.print_job(mail(101), 7)
+            harness.print_job(mail(102), 9)
+            harness.advance(minutes=minutes)
+            assert harness.sync().ok
+            assert "hold" not in [action for action, _ in plan_of(harness)]
+        harness.refund(1)
+        harness.advance(minutes=1)
+        assert harness.sync().ok
+        assert harness.sync().ok
+        assert plan_of(harness) == []
+
+
+def test_a_change_that_papercut_takes_and_does_not_carry_out_is_held_after_three_times(folder: Path) -> None:
+    with running(folder, world(people(1))) as harness:
+        assert harness.sync().ok
+
+        def undo() -> None:
+            harness.papercut("setUserProperty", mail(101), "full-name", "Somebody Else")
+
+        for _ in range(writes.TRIES):
+            undo()
+            assert harness.sync().ok
+            assert harness.users()[mail(101)]["full_name"] != "Somebody Else"
+        undo()
+        harness.forget_calls()
+        assert harness.sync().ok
+        assert harness.writes() == {}
+        assert plan_of(harness) == [("hold", "no_effect")]
+        [cause] = [each for each in causes(harness.sites, []) if each.kind == "user held: no effect"]
+        assert "said yes 3 times" in cause.facts[0]
+        assert "(full_name)" in cause.facts[0]
+        harness.resume("london", "writes")
+        assert harness.sync().ok
+        assert harness.users()[mail(101)]["full_name"] != "Somebody Else"
+        assert harness.sync().ok
+        assert plan_of(harness) == []

@@ -88,7 +88,7 @@ def test_stops_keep_their_order_and_memory_its_values(store: Warehouse) -> None:
 
 
 def test_a_step_that_fails_leaves_the_file_as_it_was(store: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = {schema.VERSION: (*schema.STEPS[schema.VERSION], "SELECT nothing FROM nowhere")}
+    broken = {**schema.STEPS, schema.VERSION: (*schema.STEPS[schema.VERSION], "SELECT nothing FROM nowhere")}
     monkeypatch.setattr(schema, "STEPS", broken)
     with pytest.raises(duckdb.Error), store.connect():
         pass

@@ -85,6 +85,34 @@ def _jumps(rules: SiteRules) -> pl.Expr:
     return (pl.col("target") - pl.col("now_balance").fill_null(0) > rules.max_credits).fill_null(value=False)
 
 
+def _fell() -> pl.Expr:
+    """Whether a balance would rise that fell without a job (`balances.fallen`)."""
+    return ((pl.col("target") > pl.col("now_balance")) & pl.col("fallen").is_not_null()).fill_null(value=False)
+
+
+def _fell_reason(rules: SiteRules) -> pl.Expr:
+    lower = pl.format(
+        "the balance is {}, {} lower than the jobs of the log and our own changes explain",
+        plain(pl.col("now_balance")),
+        plain(pl.col("fallen")),
+    )
+    return (
+        pl.when("told")
+        .then(
+            pl.format(
+                "{}, since {}: it is not raised to {}. See in PaperCut who lowered it, or what kept our last change"
+                f" from it; `printbridge resume {rules.name} balances` raises it",
+                lower,
+                pl.col("fell_at").dt.to_string("%Y-%m-%d %H:%M UTC"),
+                plain(pl.col("target")),
+            )
+        )
+        .otherwise(
+            pl.format("{}: a job may not be in the log yet, so it is not raised to {}", lower, plain(pl.col("target")))
+        )
+    )
+
+
 def _jump_reason(rules: SiteRules) -> pl.Expr:
     return pl.format(
         "the balance would rise from {} to {}, by more than max_credits ({}): check the credits in Nexudus, or raise "
@@ -119,7 +147,7 @@ def renames(wanted: pl.DataFrame, seen: pl.DataFrame, unsettled: pl.DataFrame, r
     )
     return (
         with_target(moving, rules)
-        .with_columns(target=pl.when(~_jumps(rules)).then("target"), fields=_changes(rules, GROUPS[-1]))
+        .with_columns(target=pl.when(~_jumps(rules) & ~_fell()).then("target"), fields=_changes(rules, GROUPS[-1]))
         .with_columns(
             action=pl.lit("rename"),
             changes=pl.concat_str(
@@ -231,14 +259,22 @@ def updates(kept: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
 
 
 def adjusts(kept: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
-    """Users of ours whose balance is not the target; a rise above `max_credits` is held."""
-    jump = _jumps(rules)
+    """Users of ours whose balance is not the target.
+
+    Held is a rise above `max_credits`, and one of a balance that fell without a job.
+    """
+    jump, fell = _jumps(rules), _fell()
     return kept.filter("ours", pl.col("target") != pl.col("now_balance")).with_columns(
-        action=pl.when(jump).then(pl.lit("hold")).otherwise(pl.lit("adjust")),
+        action=pl.when(jump | fell).then(pl.lit("hold")).otherwise(pl.lit("adjust")),
         changes=pl.when(jump).then(pl.lit("")).otherwise(pl.lit("balance")),
-        code=pl.when(jump).then(pl.lit("above_max_credits")),
+        code=pl.when(jump)
+        .then(pl.lit("above_max_credits"))
+        .when(fell)
+        .then(pl.when("told").then(pl.lit("fell")).otherwise(pl.lit("unlogged"))),
         reason=pl.when(jump)
         .then(_jump_reason(rules))
+        .when(fell)
+        .then(_fell_reason(rules))
         .otherwise(
             pl.format(
                 "the balance is {}, wanted is {}: {} credits less {} not yet settled",

@@ -9,7 +9,7 @@ can be shown, digested, compared and thrown away. Every cap is arithmetic on it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -17,7 +17,8 @@ from typing import NamedTuple
 import polars as pl
 
 from pipeline.domain import names
-from pipeline.domain.people import differences, ownership
+from pipeline.domain.people import differences, ownership, writes
+from pipeline.domain.people.balances import FALLEN
 from pipeline.domain.people.differences import ACCESS, EXACT, plain
 from pipeline.domain.people.ownership import OWNED, TIME, missing, without_credit
 from pipeline.domain.rules import SiteRules
@@ -31,6 +32,10 @@ __all__ = [
 ORDER = ("remove", "rename", "create", "update", "adjust", "hold")
 """The order in which a plan is applied: seats and names are freed before they are taken. Updates of access come first
 of all but removals: see `stages`."""
+
+
+HELD_PHASES = {"fell": "balances", "no_effect": "writes"}
+"""The holds that a person can let go as they are, by their code."""
 
 
 class Part(NamedTuple):
@@ -60,6 +65,8 @@ def user_sync_plan(
     gone: pl.DataFrame,
     rules: SiteRules,
     now: datetime,
+    fallen: pl.DataFrame | None = None,
+    printed: pl.DataFrame | None = None,
     password_length: int | None = None,
 ) -> pl.DataFrame:
     """What would change among the print users of a site (design 3 and 4, `money-safety.md` section 4).
@@ -76,6 +83,8 @@ def user_sync_plan(
         gone: coworker_id of customers for whom a GET by id answered 404.
         rules: the choices of the site.
         now: the current time, UTC.
+        fallen: the users whose balance fell without a job, see `balances.FALLEN`; None for nobody.
+        printed: username, printed_at of the newest job of each user, for `writes.asks`; None for nobody.
         password_length: the length to which passwords are padded now; None where nobody asked.
 
     Returns:
@@ -84,6 +93,7 @@ def user_sync_plan(
     owned = owned.select(pl.col(name).cast(dtype) for name, dtype in OWNED.items())
     unsettled = unsettled.select("username", pl.col("unsettled").cast(EXACT))
     seen = ownership.observed(users, owned)
+    seen = seen.join(FALLEN.to_frame() if fallen is None else fallen, on="username", how="left")
     accounts = accounts.with_columns(full_name=names.shown("full_name"))
     desired = accounts.filter(pl.col("reason").is_null()).join(unsettled, on="username", how="left")
     desired = desired.with_columns(password_length=pl.lit(password_length, pl.Int64))
@@ -107,7 +117,8 @@ def user_sync_plan(
         differences.adjusts(kept, rules),
         *ownership.restrictions(leavers, unsettled, rules),
     ]
-    return _finished(parts, rules.name, users.select(pl.col("observed_at").min()).item() or now)
+    observed_at = users.select(pl.col("observed_at").min()).item() or now
+    return _finished(parts, rules.name, observed_at, writes.PRINTED.to_frame() if printed is None else printed)
 
 
 def verdict(plan: pl.DataFrame, owned_count: int, removed_24h: int) -> Verdict:
@@ -148,6 +159,13 @@ def stages(plan: pl.DataFrame) -> Iterator[pl.DataFrame]:
         plan.with_columns(stage=_stage()).sort("stage", maintain_order=True).group_by("stage", maintain_order=True)
     ):
         yield rows.drop("stage")
+
+
+def released(plan: pl.DataFrame, phases: Collection[str]) -> pl.DataFrame:
+    """The held rows of phases that a person lets go, as the changes that they would have been."""
+    rows = plan.filter(pl.col("action") == "hold", _phase().is_in(list(phases)))
+    action = pl.when(pl.col("changes") == "balance").then(pl.lit("adjust")).otherwise(pl.lit("update"))
+    return rows.with_columns(action=action)
 
 
 def of_phase(plan: pl.DataFrame, phase: str) -> pl.DataFrame:
@@ -195,7 +213,7 @@ def _digest(frame: pl.DataFrame) -> str:
     return hashlib.blake2b(frame.sort(frame.columns).write_ndjson().encode(), digest_size=8).hexdigest()
 
 
-def _finished(parts: list[pl.DataFrame], site: str, observed_at: datetime) -> pl.DataFrame:
+def _finished(parts: list[pl.DataFrame], site: str, observed_at: datetime, printed: pl.DataFrame) -> pl.DataFrame:
     """The rows in the shape and order of UserSyncPlan."""
     schema = columns("user_sync_plan")
     sets = {field: pl.col("changes").str.split(",").list.contains(field) for field in ("pin", "card")}
@@ -208,6 +226,8 @@ def _finished(parts: list[pl.DataFrame], site: str, observed_at: datetime) -> pl
             card_digest=pl.when(sets["card"]).then("card_digest"),
             observed_at=pl.lit(observed_at, TIME),
         )
+        .join(printed, on="username", how="left")
+        .with_columns(ask=writes.asks())
         .sort(_stage(), "username", "reason")
         .select(pl.col(name).cast(dtype) for name, dtype in schema.items())
     )
@@ -226,14 +246,14 @@ def _stage() -> pl.Expr:
 def _phase() -> pl.Expr:
     """What a person lets go of: the action, with two exceptions.
 
-    An update that changes whose user it is counts as a rename; one that first marks it does not. A hold for a balance
-    that fell is about `balances`.
+    An update that changes whose user it is counts as a rename; one that first marks it does not. Holds for a balance
+    that fell, and for a change without effect, are about `balances` and `writes`.
     """
     changes = pl.col("changes").str.split(",")
     identity = (changes.list.contains("email") | changes.list.contains("customer")) & ~changes.list.contains("mark")
     return (
         pl.when((pl.col("action") == "update") & identity).then(pl.lit("rename"))
-        .when((pl.col("action") == "hold") & (pl.col("code") == "fell")).then(pl.lit("balances"))
+        .when(pl.col("action") == "hold").then(pl.col("code").replace_strict(HELD_PHASES, default="hold"))
         .otherwise("action")
     )  # fmt: skip
 

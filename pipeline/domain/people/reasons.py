@@ -110,7 +110,8 @@ class Hold(NamedTuple):
 HOLDS: dict[str, Hold] = {
     "lost_leaver": Hold("the customer is to lose access, but the user is not provably ours any more", red=True),
     "lost": Hold("the user was ours, and is not provably so any more"),
-    "fell": Hold("the balance fell without a job of theirs, and is not topped up", red=True),
+    "fell": Hold("the balance fell without a job of theirs, and is not raised", red=True),
+    "unlogged": Hold("the balance fell, and the job may not be in the log yet"),
     "no_effect": Hold("a change was made three times and did not take effect"),
     "foreign": Hold("the user that the customer should have is not managed here"),
     "disabled": Hold("a person disabled the user in PaperCut"),

@@ -73,13 +73,14 @@ class PaperCut:
             answers = list(pool.map(partial(self.client.properties, names=USER_PROPERTIES), asked))
         observed = self._as_known(read_users(asked, answers), known, at)
         rest = known.filter(~pl.col("username").is_in(asked))
+        rest = rest.select(observed.frame.columns)
         return Read(pl.concat([rest, observed.frame]).sort("username"), observed.problems)
 
     def _as_known(self, found: Read, known: pl.DataFrame, at: datetime) -> Read:
         """What was observed, and the former rows of users that cannot be read now."""
         users = papercut_users_of(found.frame, self._site, self._digest, at)
         odd = known.filter(pl.col("username").is_in([problem.id for problem in found.problems]))
-        odd = odd.join(users, on="username", how="anti")
+        odd = odd.join(users, on="username", how="anti").select(users.columns)
         return Read(pl.concat([users, odd]).sort("username"), found.problems)
 
     def as_kept(self, accounts: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.domain import tables
+from pipeline.domain.people.balances import CARRIED
 from pipeline.errors import PermanentError
 from pipeline.services.digests import Digester
 from pipeline.services.papercut.database import TABLES, PaperCutDatabase
@@ -46,7 +47,9 @@ def read(*answers: dict[str, Any]) -> Read:
 
 
 def observed(users: pl.DataFrame) -> pl.DataFrame:
-    return tables.checked("print_users", papercut_users_of(users, "london", DIGEST, NOW))
+    frame = papercut_users_of(users, "london", DIGEST, NOW)
+    carried = (pl.lit(None, tables.columns("print_users")[name]).alias(name) for name in CARRIED)
+    return tables.checked("print_users", frame.with_columns(carried)).drop(CARRIED)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,230 @@
+"""Balances that fell without a job: known among prints, refunds, changes of ours and people's hands, in any order.
+
+What belongs here: the rule alone, over generated days. What does not: what a run makes of it
+(`tests/steps/test_hands.py`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.domain import tables
+from pipeline.domain.people import balances
+from pipeline.domain.people.differences import EXACT
+from tests.domain.people.frames import users
+from tests.frames import NOW
+
+HOUR = timedelta(hours=1)
+PEOPLE = 400
+
+
+def jobs(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            {
+                "site": "london", "printed_at": NOW, "printer": "p", "pages": 1, "color_pages": 0, "copies": 1,
+                "duplex": False, "allowed": True, "printed": True, "job_type": "PRINT", "shared_account": False, **row,
+            }
+            for row in rows
+        ],
+        schema=tables.columns("print_jobs"),
+    )  # fmt: skip
+
+
+def changes(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    base = {"site": "london", "plan_id": "p", "action": "adjust", "changes": "balance", "detail": ""}
+    return pl.DataFrame([base | row for row in rows], schema=tables.columns("print_user_sync"))
+
+
+class Day:
+    """PaperCut with some users, its log, and a bridge that reads both again and again."""
+
+    def __init__(self, *names: str) -> None:
+        self.balance = dict.fromkeys(names or ("ada",), 100)
+        self.rows: list[dict[str, Any]] = []
+        self.pending: dict[str, dict[str, Any]] = {}
+        self.latest: defaultdict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        self.written: list[dict[str, Any]] = []
+        self.known = tables.empty("print_users")
+        self.now = NOW
+        self.printed = 0
+
+    def act(self, action: str, amount: int, name: str = "ada") -> None:
+        """Something happens in PaperCut: the balance moves at once, the row is read by the next reading of jobs."""
+        paid = [row for row in self.latest[name].values() if not row["refunded"]]
+        match action:
+            case "print":
+                self.balance[name] -= amount
+                self.printed += 1
+                job = {"job_id": f"{self.printed:06}", "revision": 0, "cost": Decimal(amount), "refunded": False}
+                self._log(name, job | {"username": name})
+            case "refund" if paid:
+                self.balance[name] += int(paid[0]["cost"])
+                self._log(name, paid[0] | {"refunded": True})
+            case "anonymize" if paid:
+                self._log(name, paid[0] | {"username": "anonymous"})
+            case "raise" | "fall":
+                self.balance[name] += amount if action == "raise" else -amount
+            case _:
+                pass
+
+    def _log(self, name: str, job: dict[str, Any]) -> None:
+        self.latest[name][job["job_id"]] = self.pending[job["job_id"]] = job
+
+    def observe(self) -> None:
+        """The users are read."""
+        self.now += timedelta(minutes=5)
+        rows = [{"username": name, "balance": Decimal(balance)} for name, balance in sorted(self.balance.items())]
+        fixed = users("username\nada").drop("username", "balance", *balances.CARRIED)
+        found = pl.DataFrame(rows, schema={"username": pl.String, "balance": EXACT}).join(fixed, how="cross")
+        found = found.with_columns(observed_at=pl.lit(self.now, balances.TIME)).select(
+            name for name in tables.columns("print_users") if name not in balances.CARRIED
+        )
+        ours = found.select("username", coworker_id=1)
+        self.known = balances.carried(found, self.known, jobs(self.rows), changes(self.written), ours)
+
+    def read(self) -> dict[str, Decimal]:
+        """The jobs are read. How much fell, as the plan of this run sees it, by user."""
+        self.now += timedelta(seconds=10)
+        before = Counter(row["job_id"] for row in self.rows)
+        for row in self.pending.values():
+            self.rows.append(row | {"revision": before[row["job_id"]], "first_seen_at": self.now})
+        self.pending = {}
+        found = balances.fallen(self.known, jobs(self.rows), self.now, HOUR)
+        return dict(found.select("username", "fallen").iter_rows())
+
+    def adjust(self, by: int, outcome: str, name: str = "ada", *, happens: bool) -> None:
+        """A change of ours, with what came of it and what we know of that."""
+        seen = dict(self.known.select("username", "balance").iter_rows())[name]
+        row = {"username": name, "balance": seen, "target": seen + by, "outcome": outcome}
+        self.written.append(row | {"happened_at": self.now + timedelta(seconds=10)})
+        self.balance[name] += by if happens else 0
+
+    def settle(self) -> dict[str, Decimal]:
+        """Two quiet runs: whatever came between two readings has been read."""
+        self.run()
+        return self.run()
+
+    def run(self) -> dict[str, Decimal]:
+        self.observe()
+        return self.read()
+
+
+def play(day: Day, rng: random.Random, events: list[str], outcomes: list[str]) -> None:
+    """Some runs in which everybody may print or be refunded before and between the readings, and be adjusted."""
+    for _ in range(6):
+        for read in (day.observe, day.read):
+            for name in day.balance:
+                for _ in range(rng.randrange(3)):
+                    day.act(rng.choice(events), rng.randint(1, 40), name)
+            fell = read()
+        for name in day.balance:
+            by, outcome = rng.randint(-40, 40), rng.choice(["", *outcomes])
+            if outcome and not (by > 0 and name in (fell or {})):
+                happens = outcome == "done" or (outcome == "unknown" and rng.random() < 0.5)
+                day.adjust(by, outcome, name, happens=happens)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_prints_refunds_gifts_and_our_own_changes_never_look_like_a_fall(seed: int) -> None:
+    rng, day = random.Random(seed), Day(*(f"u{number:03}" for number in range(PEOPLE)))
+    day.settle()
+    play(day, rng, ["print", "refund", "raise"], ["done", "unknown", "failed"])
+    assert day.settle() == {}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_fell_without_a_job_is_known_to_the_cent_whatever_else_happens(seed: int) -> None:
+    rng, day = random.Random(seed), Day(*(f"u{number:03}" for number in range(PEOPLE)))
+    day.settle()
+    play(day, rng, ["print", "refund", "raise"], ["done", "unknown", "failed"])
+    day.settle()
+    lower = {name: Decimal(rng.randint(1, 40)) for name in day.balance if rng.random() < 0.5}
+    for name, amount in lower.items():
+        day.act("fall", int(amount), name)
+    assert day.settle() == lower
+    play(day, rng, ["print", "refund"], ["done", "failed"])
+    assert day.settle() == lower, "only a person, or money by hand, ends it"
+
+
+def test_jobs_made_anonymous_before_they_are_paid_are_a_fall() -> None:
+    day = Day()
+    day.settle()
+    for cost in (30, 4):
+        day.act("print", cost)
+    assert day.settle() == {}
+    day.act("anonymize", 0)
+    assert day.settle() == {"ada": 30}
+
+
+def test_money_by_hand_ends_a_fall() -> None:
+    day = Day()
+    day.settle()
+    day.act("fall", 30)
+    assert day.settle() == {"ada": 30}
+    day.act("raise", 30)
+    assert day.settle() == {}
+
+
+def test_what_a_person_lets_go_is_forgotten_and_the_next_fall_is_another() -> None:
+    day = Day()
+    day.settle()
+    day.act("fall", 30)
+    assert day.run() == {"ada": 30}
+    day.adjust(30, "done", happens=True)
+    assert day.settle() == {}
+    day.act("fall", 7)
+    assert day.settle() == {"ada": 7}
+
+
+def test_a_rise_that_papercut_did_not_carry_out_is_asked_for_once_and_not_for_ever() -> None:
+    day = Day()
+    day.settle()
+    day.adjust(30, "done", happens=False)
+    assert day.settle() == {"ada": 30}
+
+
+@pytest.mark.parametrize(("hours", "told"), [(0.5, False), (1.5, True)])
+def test_a_person_is_told_once_the_job_should_be_in_the_log(hours: float, told: bool) -> None:
+    day = Day()
+    day.settle()
+    day.act("fall", 30)
+    day.run()
+    day.now += timedelta(hours=hours)
+    day.run()
+    found = balances.fallen(day.known, jobs(day.rows), day.now, HOUR)
+    assert found["told"].to_list() == [told]
+
+
+def test_a_job_without_a_cost_leaves_the_balance_unexplained_and_nobody_held() -> None:
+    day = Day()
+    day.settle()
+    day.act("print", 30)
+    day.pending["000001"]["cost"] = None
+    assert day.settle() == {}
+
+
+def test_a_user_that_is_renamed_keeps_what_fell() -> None:
+    day = Day()
+    day.settle()
+    day.act("fall", 30)
+    day.settle()
+    day.balance = {"bea": day.balance["ada"]}
+    assert day.settle() == {"bea": 30}
+
+
+def test_nobody_who_is_not_ours_is_held() -> None:
+    day = Day()
+    day.settle()
+    day.act("fall", 30)
+    found = day.known.drop(balances.CARRIED).with_columns(pl.col("observed_at") + HOUR, balance=pl.lit(70).cast(EXACT))
+    nobody = pl.DataFrame(schema={"username": pl.String, "coworker_id": pl.Int64})
+    frame = balances.carried(found, day.known, jobs([]), changes([]), nobody)
+    assert balances.fallen(frame, jobs([]), NOW + HOUR, HOUR).is_empty()

@@ -20,6 +20,7 @@ from pipeline.services.nexudus import records
 from pipeline.site import Site
 from pipeline.store import ledger, memory, stops
 from pipeline.store.lines import (
+    by_hand,
     lines_in,
     lines_of_site,
     lost_answers,
@@ -280,6 +281,8 @@ def _undo(site: Site, run_id: str, line: Line) -> None:
     """Delete a sale that is not invoiced; one that is, is a person's work."""
     with site.store.connect() as con:
         original = one_line(con, line["undoes"])
+        if by_hand(con, [line["undoes"]]):
+            original["remote_id"] = None  # the sale that there was before is gone, and was made again by a person
     if original["state"] in ("sending", "unknown", "held"):
         return  # first it must be known whether there is anything to undo
     outcome = _undo_without_call(site, line, original)

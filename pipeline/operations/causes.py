@@ -87,7 +87,8 @@ def held_reason(line: dict[str, Any]) -> str:
 
 def _held(con: Connection, site: Site) -> Iterator[Cause]:
     groups: dict[str, list[dict[str, Any]]] = {}
-    for line in lines_in(con, site.key, "held").iter_rows(named=True):
+    lines = lines_in(con, site.key, "held").filter(~findings.is_deleted())
+    for line in lines.iter_rows(named=True):
         groups.setdefault(held_reason(line), []).append(line)
     for reason, rows in groups.items():
         ids = sorted({row["coworker_id"] for row in rows} - {None})
@@ -103,21 +104,25 @@ def _held(con: Connection, site: Site) -> Iterator[Cause]:
                     f"`printbridge held list --site {site.name}`")  # fmt: skip
 
 
-def _books(con: Connection, site: Site) -> Iterator[Cause]:
-    rows = findings.unexplained(con, site.key).with_columns(
-        missing=pl.col("finding").str.contains("missing in Nexudus", literal=True)
-    )
-    again = "and materialize `reconciliation` of that day again (Dagster UI)"
-    kinds = (
-        (True, "sale deleted", "confirmed sale", " missing in Nexudus",
-         f"see in Nexudus who deleted it, then `printbridge held retry` or `held void` its line, {again}"),
-        (False, "books disagree", "unexplained difference", "", f"do what the examples say, {again}"),
+def _deleted(con: Connection, site: Site) -> Iterator[Cause]:
+    lines = lines_in(con, site.key, "held").filter(findings.is_deleted())
+    yield from many(
+        site.name, "sale deleted", "confirmed sale",
+        [f"{line['ref']}: {line['reason']}." for line in lines.iter_rows(named=True)],
+        ending=f" missing in Nexudus ({lines['amount_cents'].sum()} cents)",
+        remedy="`printbridge held retry REF --reason TEXT` charges it again, `printbridge held void REF --reason TEXT`"
+        " lets the customer off",
     )  # fmt: skip
-    for missing, kind, what, gone, remedy in kinds:
-        found = rows.filter(missing=missing)
-        examples = [f"{row['day']}: {row['finding']}" for row in found.iter_rows(named=True)]
-        ending = f"{gone} ({found['unexplained_cents'].sum()} cents)"
-        yield from many(site.name, kind, what, examples, remedy=remedy, ending=ending)
+
+
+def _books(con: Connection, site: Site) -> Iterator[Cause]:
+    rows = findings.untold(con, site.key)
+    yield from many(
+        site.name, "books disagree", "unexplained difference",
+        [f"{row['day']}: {row['finding']}" for row in rows.iter_rows(named=True)],
+        ending=f" ({rows['unexplained_cents'].sum()} cents)",
+        remedy="do what the examples say, and materialize `reconciliation` of that day again (Dagster UI)",
+    )  # fmt: skip
 
 
 def _strange(con: Connection, site: Site) -> Iterator[Cause]:
@@ -367,7 +372,7 @@ def _failed(failure: Failure) -> Cause:
 
 
 QUESTIONS: tuple[Callable[[Connection, Site], Iterator[Cause]], ...] = (
-    _lost_marks, _stopped, _held, _books, _strange, _unanswered, _seats, _unreadable, _unreadable_users, _ownerless,
-    _free_printers, _oversized, _left_out, _held_users, _failing,
+    _lost_marks, _stopped, _held, _deleted, _books, _strange, _unanswered, _seats, _unreadable,
+    _unreadable_users, _ownerless, _free_printers, _oversized, _left_out, _held_users, _failing,
 )  # fmt: skip
 """What a site is asked, the most urgent first."""

@@ -17,9 +17,11 @@ from pipeline.domain.money.credits import oversized_grants
 from pipeline.domain.money.history import charged_since
 from pipeline.domain.people.reasons import FAULTS, LEAVES
 from pipeline.domain.rules import SiteRules
+from pipeline.effects.deleted import IS_GONE
 from pipeline.site import Site
 from pipeline.steps.decide import recent_jobs
 from pipeline.store import assignments, changes, history, memory, ownership
+from pipeline.store.lines import deleted_sales
 from pipeline.store.sql import Connection, read
 
 FREE_DAYS, FREE_JOBS = 7, 3
@@ -98,6 +100,21 @@ def oversized(con: Connection, rules: SiteRules) -> pl.DataFrame:
 def unexplained(con: Connection, site: str) -> pl.DataFrame:
     """The jobs of which PaperCut, the ledger and Nexudus disagree: Reconciliation, by day and job."""
     return read(con, "reconciliation", site).filter(pl.col("unexplained_cents") != 0).sort("day", "job_id")
+
+
+def untold(con: Connection, site: str) -> pl.DataFrame:
+    """Of these, the jobs of which more is wrong than that a sale was deleted: that is told with its held line."""
+    rows = unexplained(con, site)
+    if rows.is_empty():
+        return rows
+    gone = deleted_sales(con, site).group_by("job_id").agg(gone_cents=pl.col("amount_cents").sum())
+    told = (pl.col("unexplained_cents") == pl.col("gone_cents")).fill_null(value=False)
+    return rows.join(gone, on="job_id", how="left", maintain_order="left").filter(~told).select(rows.columns)
+
+
+def is_deleted() -> pl.Expr:
+    """Whether a held line is that of a sale that was deleted in Nexudus."""
+    return pl.col("detail").str.contains(IS_GONE, literal=True)
 
 
 # --- people ----------------------------------------------------------------------------------------------------------

@@ -7,18 +7,30 @@ check before it. What does not: the effects themselves (`pipeline.effects`).
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import polars as pl
 
 from pipeline.domain import tables
 from pipeline.domain.money.references import JOB_LENGTH, code_of
 from pipeline.effects.credits import settle_credits
+from pipeline.effects.deleted import settle_deleted
 from pipeline.effects.sales import Sold, listed_sales, settle_sales
 from pipeline.errors import TransientError, UnsafeError
+from pipeline.services.nexudus import records
 from pipeline.site import Site
 from pipeline.steps.run import Made, Number, Run, numbered
 from pipeline.store import jobs, ledger, memory, stops
-from pipeline.store.lines import has_sent, lines_in, lines_of, lines_of_site, never_sent, open_uses, states_of
+from pipeline.store.lines import (
+    has_sent,
+    lines_in,
+    lines_of,
+    lines_of_site,
+    never_sent,
+    open_uses,
+    products_of,
+    states_of,
+)
 from pipeline.store.sql import Connection, read
 
 
@@ -39,6 +51,9 @@ def charge(site: Site, run: Run) -> Made:
             return Made(planned, {"dry_run": True})
         stops.spend(con, site.key, "charges", by=f"run {run.id}", at=site.clock())
         stops.refuse_if_stopped(con, site.key, "charges")
+    if run.reread_days:
+        _look_for_deleted(site, run)
+    with site.store.connect() as con:
         idle = not planned.height and not lines_in(con, site.key, "priced", "sending", "unknown").height
     if idle:  # nothing to enter, send, look up or undo: every step below would find nothing
         return Made(planned, _numbers())
@@ -62,6 +77,23 @@ def charge(site: Site, run: Run) -> Made:
             ' the credits unreduced. Set credit_writeback = "ledger" to stop trying.'
         )
     return Made(planned, _numbers(states, entered, interrupted, kept))
+
+
+def _look_for_deleted(site: Site, run: Run) -> None:
+    """Where the jobs of many days are read again, their sales are as well: one may have been deleted since."""
+    since = site.clock() - timedelta(days=run.reread_days)
+    with site.store.connect() as con:
+        known = lines_of_site(con, site.key, jobs.recent(con, site.key, since))
+        known = known.filter(pl.col("printed_at") >= since)
+        products = products_of(con, site.key, site.rules.charge_product_id)
+    listed = [
+        record
+        for product in products
+        for record in site.nexudus.records(
+            "coworkerproducts", CoworkerProduct_Product=product, from_CoworkerProduct_SaleDate=since
+        )
+    ]
+    settle_deleted(site, run.id, known, records.sales(listed))
 
 
 def _numbers(

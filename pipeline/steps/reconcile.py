@@ -15,11 +15,12 @@ import polars as pl
 from pipeline.domain import tables
 from pipeline.domain.money.reconcile import day_bounds, reconcile, summary
 from pipeline.domain.money.references import JOB_LENGTH
+from pipeline.effects.deleted import settle_deleted
 from pipeline.services.nexudus import records
 from pipeline.site import Site
 from pipeline.steps.run import Made
 from pipeline.store import assignments, days, jobs, ownership, stops
-from pipeline.store.lines import lines_of, products_of
+from pipeline.store.lines import by_hand, lines_of, products_of
 from pipeline.store.sql import Connection
 
 
@@ -27,12 +28,15 @@ from pipeline.store.sql import Connection
 class Day:
     """Reconciliation of one day, not yet stored.
 
+    lines, sales: what was compared, of the ledger and of Nexudus.
     doubtful_cents: unexplained cents of jobs that were printed or that the ledger knows, once every charge among them
     is older than the settle time. A sale of no such job is nothing that a charge can double.
     """
 
     frame: pl.DataFrame
     doubtful_cents: int
+    lines: pl.DataFrame
+    sales: pl.DataFrame
 
 
 def reconcile_day(site: Site, day: date) -> Made:
@@ -40,6 +44,7 @@ def reconcile_day(site: Site, day: date) -> Made:
 
     A list in Nexudus may lag, so a difference while a charge is younger than the settle time only turns the check red.
     So does a sale under a reference of ours for a job that nobody printed: somebody typed it.
+    A confirmed sale that was deleted in Nexudus becomes a held line: a person decides whether it is charged again.
     """
     compared = compare(site, day)
     frame, totals = tables.checked("reconciliation", compared.frame), summary(compared.frame)
@@ -52,6 +57,7 @@ def reconcile_day(site: Site, day: date) -> Made:
 
     if compared.doubtful_cents:
         site.store.commit(stop)
+    settle_deleted(site, f"reconcile {day}", compared.lines, compared.sales)
     return Made(frame, {**totals})
 
 
@@ -78,12 +84,15 @@ def compare(site: Site, day: date) -> Day:
     sales = records.sales(listed)
     with site.store.connect() as con:
         known = lines_of(con, site.key, printed, sales)
+        paid = by_hand(con, known.filter(kind="sale")["ref"].to_list())
     now = site.clock()
     young = known.filter(pl.col("happened_at") > now - timedelta(minutes=site.settings.settle_minutes))
-    frame = reconcile(printed, known, sales, rules=site.rules, day=day, now=now, names=names, assigned=given)
+    frame = reconcile(
+        printed, known, sales, rules=site.rules, day=day, now=now, names=names, assigned=given, by_hand=paid
+    )
     padded = pl.col("job_id").str.zfill(JOB_LENGTH)
     with site.store.connect() as con:  # a sale names its job, on whatever day that was printed
         logged = jobs.padded(con, site.key, frame.select(padded)["job_id"].to_list())
     job_is_known = padded.is_in(logged) | pl.col("job_id").is_in(known["job_id"].implode())
     doubtful = frame.filter(job_is_known)["unexplained_cents"].sum()
-    return Day(frame, int(doubtful) if young.is_empty() else 0)
+    return Day(frame, int(doubtful) if young.is_empty() else 0, known, sales)

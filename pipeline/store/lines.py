@@ -246,6 +246,31 @@ def newest_sales(
     )  # fmt: skip
 
 
+def by_hand(con: Connection, refs: list[str]) -> list[str]:
+    """Of some lines, those that were confirmed last without a sale being named: a person charged them by hand."""
+    found = query(
+        con,
+        "SELECT ref FROM charge_event WHERE list_contains($refs, ref) AND state = 'confirmed'"
+        " QUALIFY n = max(n) OVER (PARTITION BY ref) AND remote_id IS NULL ORDER BY ref",
+        refs=refs,
+    )
+    return found["ref"].to_list()
+
+
+def deleted_sales(con: Connection, site: str) -> pl.DataFrame:
+    """The sale lines of a site that were held after they were done, whatever became of them since; as `LINES`."""
+    fallen = query(
+        con,
+        "SELECT DISTINCT held.ref FROM charge_event held JOIN charge_event done"
+        " ON done.ref = held.ref AND done.n = held.n - 1"
+        " WHERE held.state = 'held' AND done.state IN ('confirmed', 'invoiced')",
+    )
+    return query(
+        con, LINES + " WHERE c.site = $site AND c.kind = 'sale' AND list_contains($refs, c.ref) ORDER BY c.ref",
+        site=site, refs=fallen["ref"].to_list(),
+    )  # fmt: skip
+
+
 def lost_answers(con: Connection, refs: list[str]) -> pl.DataFrame:
     """How often the answer to each of some lines was lost: ref, lost; only where it was."""
     return query(

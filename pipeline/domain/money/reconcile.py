@@ -7,6 +7,7 @@ anything; each finding names the next step instead. Findings are returned and ne
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -52,6 +53,7 @@ def reconcile(
     now: datetime,
     names: pl.DataFrame,
     assigned: pl.DataFrame | None = None,
+    by_hand: Collection[str] = (),
 ) -> pl.DataFrame:
     """Compare the three books for the jobs of one day.
 
@@ -64,6 +66,7 @@ def reconcile(
         now: the current time, UTC.
         names: username of everybody who is or was ours.
         assigned: job_id, coworker_id: jobs that a person gave to a customer, or waived (no customer).
+        by_hand: the references of the lines that a person confirmed without naming a sale.
 
     Returns:
         Reconciliation: a row for each job of the day, and one for each finding without such a job; by job id.
@@ -74,7 +77,7 @@ def reconcile(
     orphan = (site_day("printed_at", rules.timezone) == day) & ~pl.col("job_id").is_in(jobs["job_id"].implode())
     lines = ledger.filter(pl.col("job_id").is_in(today["job_id"].implode()) | orphan)
     ours = sales.filter(pl.col("ref").str.slice(3, 3) == code_of(rules))
-    paired = _paired(lines, ours)
+    paired = _paired(lines, ours).with_columns(by_hand=pl.col("ref").is_in(list(by_hand)))
     strangers = _strangers(ours, ledger, jobs, today)
     books = _books(today, lines, rules, names, assigned)
     findings = pl.concat([_job_findings(books, rules, now), _line_findings(paired), _stranger_findings(strangers)])
@@ -285,7 +288,9 @@ def _line_findings(paired: pl.DataFrame) -> pl.DataFrame:
         "Nexudus holds a sale of {total} cents although the line is void or undone; delete it there, or credit it if"
         " it is invoiced": ((found > 0) & (expects == "nothing"), pl.max_horizontal(total.abs(), 1)),
         "the sale of {amount} cents is confirmed but missing in Nexudus; see whether somebody deleted it, then"
-        " `printbridge held retry` or `held void`": ((found == 0) & (expects == "sale"), amount),
+        " `printbridge held retry {ref}` or `printbridge held void {ref}`": (
+            (found == 0) & (expects == "sale") & ~pl.col("by_hand"), amount,
+        ),
         "Nexudus charged customer {other} instead of {customer} for {amount} cents; move the sale in Nexudus": (
             (found == 1) & other, pl.max_horizontal(amount, off, 1),
         ),
@@ -301,12 +306,15 @@ def _line_findings(paired: pl.DataFrame) -> pl.DataFrame:
         "the line of {amount} cents is held for a person: see `printbridge held list`": (expects == "later")
         & (pl.col("state") == "held"),
         "the line of {amount} cents is {state} and not yet in Nexudus": expects == "later",
+        "a person charged {amount} cents by hand and confirmed the line without naming a sale": (expects == "sale")
+        & pl.col("by_hand")
+        & (found == 0),
         "its sale of {amount} cents is being reversed, or was credited after it was invoiced": (expects == "either")
         & (found > 0),
     }
     values = {
         "found": found, "total": total, "amount": amount, "customer": pl.col("coworker_id"), "state": pl.col("state"),
-        "other": pl.col("charged_customer"), "quantity": pl.col("quantity"),
+        "other": pl.col("charged_customer"), "quantity": pl.col("quantity"), "ref": pl.col("ref"),
     }  # fmt: skip
     error = _first({text: applies for text, (applies, _) in errors.items()}, values)
     explanation = _first(explanations, values)

@@ -62,6 +62,30 @@ def held_assign(
     typer.echo(f"{', '.join(job['job_id'] for job in done)}: {then}.")
 
 
+@held.command("accept")
+def held_accept(
+    credits_: Annotated[
+        list[int], typer.Argument(metavar="CREDIT...", help="Credit ids, from `printbridge alerts check`.")
+    ],
+    reason: Reason,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Take what is left of credits as right that were changed in Nexudus without a line of ours."""
+    from pipeline.cli import console
+    from pipeline.operations.held import accept
+
+    if not reason.strip():
+        raise typer.BadParameter("say why in a few words", param_hint="--reason")
+    with configured() as sites:
+        done = accept(sites, credits_, reason=reason.strip(), operator=operator_name())
+    if as_json:
+        console.document({"credits": done})
+        return
+    told = ", ".join(f"{each['credit_id']} ({each['remaining_uses']} left)" for each in done)
+    typer.echo(f"Accepted: {told}. Later changes count from here.")
+
+
 @held.command("retry")
 def held_retry(
     refs: Refs,

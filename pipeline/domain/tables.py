@@ -198,11 +198,11 @@ class PrintUserSync(_Table):
 
 
 class Reconciliation(_Table):
-    """One row per job of a day: what PaperCut, the ledger and Nexudus say, in cents."""
+    """One row per job of a day: what PaperCut, the ledger and Nexudus say, in cents; and per credit that is wrong."""
 
     site: pl.String = pa.Field(description="site")
     day: pl.Date = pa.Field(description="day in the site's time zone")
-    job_id: pl.String = pa.Field(description="print job")
+    job_id: pl.String = pa.Field(description="print job; `credit ID` for a credit")
     printed_cents: pl.Int64 = pa.Field(description="chargeable cost in PaperCut")
     ledger_cents: pl.Int64 = pa.Field(description="credits used + money + waived + held, less reversals")
     sale_cents: pl.Int64 = pa.Field(description="money that the ledger says Nexudus holds")

@@ -125,6 +125,16 @@ def _books(con: Connection, site: Site) -> Iterator[Cause]:
     )  # fmt: skip
 
 
+def _put_back(con: Connection, site: Site) -> Iterator[Cause]:
+    rows = findings.changed_credits(con, site)
+    yield from many(
+        site.name, "credit changed by hand", "credit", rows["sentence"].to_list(),
+        ending=f" changed in Nexudus without a line of ours ({rows['unexplained_cents'].abs().sum()} cents)",
+        remedy="look at the history of each in Nexudus and do what the example says; what is set right there is seen by"
+        " the next run",
+    )  # fmt: skip
+
+
 def _strange(con: Connection, site: Site) -> Iterator[Cause]:
     ids = findings.sentences(con, site.key, memory.STRANGE)
     yield from many(
@@ -372,7 +382,7 @@ def _failed(failure: Failure) -> Cause:
 
 
 QUESTIONS: tuple[Callable[[Connection, Site], Iterator[Cause]], ...] = (
-    _lost_marks, _stopped, _held, _deleted, _books, _strange, _unanswered, _seats, _unreadable,
+    _lost_marks, _stopped, _held, _deleted, _books, _put_back, _strange, _unanswered, _seats, _unreadable,
     _unreadable_users, _ownerless, _free_printers, _oversized, _left_out, _held_users, _failing,
 )  # fmt: skip
 """What a site is asked, the most urgent first."""

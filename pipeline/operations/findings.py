@@ -14,13 +14,15 @@ import polars as pl
 
 from pipeline.domain.money import attribution
 from pipeline.domain.money.credits import oversized_grants
+from pipeline.domain.money.grants import CREDIT, sentence
 from pipeline.domain.money.history import charged_since
 from pipeline.domain.people.reasons import FAULTS, LEAVES
 from pipeline.domain.rules import SiteRules
 from pipeline.effects.deleted import IS_GONE
 from pipeline.site import Site
 from pipeline.steps.decide import recent_jobs
-from pipeline.store import assignments, changes, history, memory, ownership
+from pipeline.steps.reconcile import answers_for
+from pipeline.store import assignments, changes, grants, history, memory, ownership
 from pipeline.store.lines import deleted_sales
 from pipeline.store.sql import Connection, read
 
@@ -103,13 +105,29 @@ def unexplained(con: Connection, site: str) -> pl.DataFrame:
 
 
 def untold(con: Connection, site: str) -> pl.DataFrame:
-    """Of these, the jobs of which more is wrong than that a sale was deleted: that is told with its held line."""
-    rows = unexplained(con, site)
+    """Of these, the jobs of which more is wrong than that a sale was deleted: that is told with its held line.
+
+    Without the credits: `changed_credits` has them as they are now.
+    """
+    rows = unexplained(con, site).filter(~pl.col("job_id").str.starts_with(CREDIT))
     if rows.is_empty():
         return rows
     gone = deleted_sales(con, site).group_by("job_id").agg(gone_cents=pl.col("amount_cents").sum())
     told = (pl.col("unexplained_cents") == pl.col("gone_cents")).fill_null(value=False)
     return rows.join(gone, on="job_id", how="left", maintain_order="left").filter(~told).select(rows.columns)
+
+
+def changed_credits(con: Connection, site: Site) -> pl.DataFrame:
+    """The credits of which more or less is left than our uses explain, and which this site answers for.
+
+    Returns:
+        `grants.OBSERVED`, and sentence: what is wrong and what to do; by credit.
+    """
+    rows = grants.differing(con)
+    if rows.is_empty():
+        return rows.with_columns(sentence=pl.lit(""))
+    mine = read(con, "nexudus_credits").filter(answers_for(site))
+    return rows.join(mine, on="credit_id", how="semi", maintain_order="left").with_columns(sentence=sentence())
 
 
 def is_deleted() -> pl.Expr:

@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.operations import findings
 from pipeline.services.nexudus import records
 from pipeline.site import Site, Sites
-from pipeline.store import assignments, jobs, ledger, memory
+from pipeline.store import assignments, grants, jobs, ledger, memory
 from pipeline.store import sites as book
 from pipeline.store.ledger import Mover
 from pipeline.store.lines import RETRY, lines_in, lines_of_site, one_line, sites_of
@@ -99,6 +99,37 @@ def assign(
 
         sites.store.commit(change)
     return done
+
+
+def accept(sites: Sites, credits_: Sequence[int], *, reason: str, operator: str) -> list[Line]:
+    """Take what Nexudus says is left of some credits as right, all of them or none.
+
+    Args:
+        sites: every site; credits are those of the account.
+        credits_: the Nexudus ids of credits that were changed without a line of ours.
+        reason: why, in the words of the operator.
+        operator: who decides.
+
+    Returns:
+        The credits as they were: credit_id, coworker_id, remaining_uses, unexplained_cents.
+
+    Raises:
+        MissingError: a credit is none of those that do not agree.
+    """
+    wanted = list(dict.fromkeys(credits_))
+
+    def change(con: Connection) -> list[Line]:
+        found = grants.differing(con).filter(pl.col("credit_id").is_in(wanted))
+        unknown = sorted(set(wanted) - set(found["credit_id"]))
+        if unknown:
+            raise MissingError(
+                f"Credit {unknown[0]} is none of those that were changed without a line of ours; nothing was accepted",
+                "`printbridge alerts check` shows them",
+            )
+        grants.accept(con, found, at=sites.clock(), operator=operator, reason=reason)
+        return found.select("credit_id", "coworker_id", "remaining_uses", "unexplained_cents").to_dicts()
+
+    return sites.store.commit(change)
 
 
 def _check_customer(con: Connection, customer: int) -> None:

@@ -30,6 +30,7 @@ KINDS = {
     "credit too large": "a credit is above max_credits, so it does not count",
     "books disagree": "PaperCut, the ledger and Nexudus differ by cents that nobody can explain",
     "sale deleted": "a confirmed sale is missing in Nexudus",
+    "credit changed by hand": "more or less is left of a credit than our uses of it explain",
     "sale of no job": "Nexudus has a sale under a reference of the site, for which the log has no job",
     "sale without an answer": "a site takes no money any more, but has sales on the way",
     "site removed": "a site is not in bridge.toml any more and has charges outstanding",

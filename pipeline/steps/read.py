@@ -19,6 +19,7 @@ import polars as pl
 
 from pipeline.domain import tables
 from pipeline.domain.jobs import revised
+from pipeline.domain.money.grants import regranted
 from pipeline.domain.people import balances
 from pipeline.domain.people.ownership import followed
 from pipeline.errors import UnsafeError
@@ -31,7 +32,7 @@ from pipeline.services.reading import Read
 from pipeline.site import Site, Sites
 from pipeline.steps.identify import identify
 from pipeline.steps.run import Made, Number, Run
-from pipeline.store import changes, jobs, memory, ownership
+from pipeline.store import changes, grants, jobs, memory, ownership
 from pipeline.store.sql import Connection, read, replace
 
 OVERLAP = timedelta(minutes=10)
@@ -262,6 +263,9 @@ def _read_list(sites: Sites, listing: Listing) -> Made:
         memory.remember(con, memory.ACCOUNT, memory.state_of(listing.table), state.as_text(), now)
         if how != "changes":
             memory.note(con, memory.ACCOUNT, memory.complete_read(listing.table), now.isoformat(), now)
+        if listing.table == "nexudus_credits" and (changed or how != "changes"):
+            at_once = regranted(frame, grants.newest(con))
+            grants.observe(con, at_once, day=now.date(), at=now, actor="reading")
 
     sites.store.commit(note)
     return Made(frame, {"changed": changed, "read": how, "unreadable": len(odd)})

@@ -13,13 +13,16 @@ from typing import Any
 import polars as pl
 
 from pipeline.domain import tables
+from pipeline.domain.money.grants import findings
 from pipeline.domain.money.reconcile import day_bounds, reconcile, summary
 from pipeline.domain.money.references import JOB_LENGTH
+from pipeline.effects.credits import ENTITY as CREDITS
 from pipeline.effects.deleted import settle_deleted
 from pipeline.services.nexudus import records
+from pipeline.services.nexudus.wire import moment
 from pipeline.site import Site
 from pipeline.steps.run import Made
-from pipeline.store import assignments, days, jobs, ownership, stops
+from pipeline.store import assignments, days, grants, jobs, ownership, stops
 from pipeline.store.lines import by_hand, lines_of, products_of
 from pipeline.store.sql import Connection
 
@@ -44,11 +47,20 @@ def reconcile_day(site: Site, day: date) -> Made:
 
     A list in Nexudus may lag, so a difference while a charge is younger than the settle time only turns the check red.
     So does a sale under a reference of ours for a job that nobody printed: somebody typed it.
+    So does a credit of which more or less is left than our uses explain: that is told, and doubles no charge.
     A confirmed sale that was deleted in Nexudus becomes a held line: a person decides whether it is charged again.
     """
-    compared = compare(site, day)
-    frame, totals = tables.checked("reconciliation", compared.frame), summary(compared.frame)
-    site.store.commit(lambda con: days.replace(con, site.key, day, frame))
+    compared, credits_ = compare(site, day), _credits(site)
+
+    def change(con: Connection) -> pl.DataFrame:
+        grants.observe(con, credits_, day=day, at=site.clock(), actor="reconciliation")
+        wrong = grants.differing(con).filter(day=day).join(credits_, on="credit_id", how="semi")
+        rows = pl.concat([compared.frame, findings(wrong, site.rules, day)])
+        days.replace(con, site.key, day, tables.checked("reconciliation", rows))
+        return rows
+
+    frame = site.store.commit(change)
+    totals = summary(frame)
 
     def stop(con: Connection) -> None:
         if "charges" not in stops.stopped(con, site.key):
@@ -59,6 +71,31 @@ def reconcile_day(site: Site, day: date) -> Made:
         site.store.commit(stop)
     settle_deleted(site, f"reconcile {day}", compared.lines, compared.sales)
     return Made(frame, {**totals})
+
+
+def _credits(site: Site) -> pl.DataFrame:
+    """The credits that this site answers for, read now: NexudusCredits."""
+    at, parts = site.clock(), [tables.empty("nexudus_credits")]
+    for service in site.rules.credit_ids:
+        listed = site.nexudus.records(CREDITS, needs=records.CREDIT_FIELDS, CoworkerExtraService_ExtraService=service)
+        parts.append(records.read_credits(listed, moment, at).frame)
+    return pl.concat(parts).unique("credit_id", maintain_order=True).filter(answers_for(site))
+
+
+def answers_for(site: Site) -> pl.Expr:
+    """Whether a credit (extra_service_id, business_id) is told at this site.
+
+    One that several sites count is told at the site of its location, or else at the first of them.
+    """
+    mine = pl.lit(value=False)
+    for service in site.rules.credit_ids:
+        claiming = sorted((each for each in site.sites if service in each.rules.credit_ids), key=lambda each: each.key)
+        others = [each.rules.business_id for each in claiming if each.key != site.key]
+        of_mine = pl.col("business_id").eq_missing(site.rules.business_id)
+        of_nobody = ~pl.col("business_id").is_in([*others, site.rules.business_id]).fill_null(value=False)
+        first = pl.lit(claiming[0].key == site.key)
+        mine |= (pl.col("extra_service_id") == service) & (of_mine | (of_nobody & first))
+    return mine
 
 
 def compare(site: Site, day: date) -> Day:

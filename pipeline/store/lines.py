@@ -146,6 +146,24 @@ def open_uses(con: Connection, grants: pl.DataFrame) -> pl.DataFrame:
     Returns:
         credit_id, open_cents (may be negative where a use was given back and the extract does not show it yet).
     """
+    return _uses(con, grants).drop_nulls("open_cents").select("credit_id", "open_cents")
+
+
+def contained_uses(con: Connection, grants: pl.DataFrame) -> pl.DataFrame:
+    """Credit use in the ledger, of all sites, that an extract of some credits contains: the other part of `open_uses`.
+
+    Args:
+        con: an open connection.
+        grants: NexudusCredits.
+
+    Returns:
+        credit_id, used_cents (what was used less what was given back), sure: nothing of it is under way, held for a
+        person, or written while the extract was read.
+    """
+    return _uses(con, grants).select("credit_id", "used_cents", "sure").join(grants, on="credit_id", how="semi")
+
+
+def _uses(con: Connection, grants: pl.DataFrame) -> pl.DataFrame:
     con.register("extract", grants.select("credit_id", "updated_on", "read_at"))
     try:
         return query(
@@ -156,22 +174,32 @@ def open_uses(con: Connection, grants: pl.DataFrame) -> pl.DataFrame:
                 SELECT l.*, used.state AS used_state, CASE WHEN json_valid(l.detail) THEN l.detail END AS answer
                 FROM line l LEFT JOIN line used ON used.ref = l.undoes
             ),
-            counted AS (
-                SELECT credit_id, kind, amount_cents,
-                    CASE WHEN state IN ('void', 'held') THEN false
-                         WHEN kind = 'undo_credit' AND (state <> 'confirmed' OR used_state = 'void') THEN false
-                         WHEN state IN ('priced', 'sending', 'unknown') THEN true
-                         WHEN json_extract_string(answer, '$.mode') = 'ledger' THEN true
-                         ELSE NOT coalesce(
-                            date_trunc('second', updated_on) >= date_trunc('second',
-                                CAST(json_extract_string(answer, '$.updated_on') AS TIMESTAMPTZ))
-                            AND read_at >= happened_at, true)
-                    END AS is_open
+            seen AS (
+                SELECT *, coalesce(json_extract_string(answer, '$.mode') = 'ledger', false) AS on_ledger,
+                    read_at >= happened_at AS read_since,
+                    date_trunc('second', updated_on) >= date_trunc('second',
+                        CAST(json_extract_string(answer, '$.updated_on') AS TIMESTAMPTZ)) AS changed_since
                 FROM told LEFT JOIN extract USING (credit_id)
+            ),
+            counted AS (
+                SELECT credit_id, CASE WHEN kind = 'credit' THEN amount_cents ELSE -amount_cents END AS cents,
+                    CASE WHEN state IN ('void', 'held') THEN 'nowhere'
+                         WHEN kind = 'undo_credit' AND (state <> 'confirmed' OR used_state = 'void') THEN 'nowhere'
+                         WHEN state IN ('priced', 'sending', 'unknown') OR on_ledger THEN 'open'
+                         WHEN coalesce(changed_since AND read_since, true) THEN 'contained'
+                         ELSE 'open'
+                    END AS place,
+                    CASE WHEN state IN ('sending', 'unknown', 'held') THEN false
+                         WHEN state = 'confirmed' AND NOT on_ledger
+                         THEN NOT coalesce(changed_since AND NOT read_since, false)
+                         ELSE true
+                    END AS sure
+                FROM seen
             )
-            SELECT credit_id, CAST(sum(CASE WHEN kind = 'credit' THEN amount_cents ELSE -amount_cents END) AS BIGINT)
-                AS open_cents
-            FROM counted WHERE is_open GROUP BY credit_id ORDER BY credit_id
+            SELECT credit_id, CAST(sum(cents) FILTER (place = 'open') AS BIGINT) AS open_cents,
+                CAST(coalesce(sum(cents) FILTER (place = 'contained'), 0) AS BIGINT) AS used_cents,
+                bool_and(sure) AS sure
+            FROM counted GROUP BY credit_id ORDER BY credit_id
             """,  # noqa: S608 - the text is this module's own
         )
     finally:

@@ -61,6 +61,11 @@ BOOKS = {
     "default_event": """
         coworker_id BIGINT NOT NULL, flag VARCHAR NOT NULL, n BIGINT NOT NULL, applies BOOLEAN NOT NULL,
         operator VARCHAR NOT NULL, happened_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (coworker_id, flag, n)""",
+    "grant_event": """
+        credit_id BIGINT NOT NULL, n BIGINT NOT NULL, coworker_id BIGINT NOT NULL, total_uses BIGINT NOT NULL,
+        remaining_uses BIGINT NOT NULL, used_cents BIGINT NOT NULL, valid_from TIMESTAMPTZ, expires_at TIMESTAMPTZ,
+        unexplained_cents BIGINT NOT NULL, day DATE, happened_at TIMESTAMPTZ NOT NULL, actor VARCHAR NOT NULL,
+        reason VARCHAR NOT NULL, PRIMARY KEY (credit_id, n)""",
     "memory": """
         site VARCHAR NOT NULL, name VARCHAR NOT NULL, n BIGINT NOT NULL, value VARCHAR NOT NULL,
         happened_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (site, name, n)""",
@@ -106,6 +111,7 @@ STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE print_user_sync ADD COLUMN balance DECIMAL(18,6)",
         "ALTER TABLE print_user_sync ADD COLUMN target DECIMAL(18,6)",
         "ALTER TABLE print_user_sync ADD COLUMN ask VARCHAR",
+        f"CREATE TABLE grant_event ({BOOKS['grant_event']})",
     ),
 }
 """For each version the statements that lead to it from the one before. A step that has landed is never changed."""

@@ -87,9 +87,12 @@ def test_stops_keep_their_order_and_memory_its_values(store: Warehouse) -> None:
         assert memory.recall(con, "london", memory.JOBS_CURSOR) == was
 
 
-def test_a_step_that_fails_leaves_the_file_as_it_was(store: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = {**schema.STEPS, schema.VERSION: (*schema.STEPS[schema.VERSION], "SELECT nothing FROM nowhere")}
-    monkeypatch.setattr(schema, "STEPS", broken)
+@pytest.mark.parametrize("step", schema.STEPS)
+def test_a_step_that_fails_leaves_the_file_as_it_was(
+    store: Warehouse, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    broken = {step: (*schema.STEPS[step], "SELECT nothing FROM nowhere")}
+    monkeypatch.setattr(schema, "STEPS", schema.STEPS | broken)
     with pytest.raises(duckdb.Error), store.connect():
         pass
     monkeypatch.undo()

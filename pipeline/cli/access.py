@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.common import DONE, FAILED, Apply, AsJson, Document, configured
+from pipeline.cli.common import DONE, FAILED, Apply, AsJson, Document, configured, operator_name
 
 if TYPE_CHECKING:
     from pipeline.operations.access import Change, Choice
@@ -39,7 +39,7 @@ def access_list(
     emails: Emails = None, plan: Plan = None, team: Team = None, *, members: Members = False,
     contacts: Contacts = False, everyone: Everyone = False, site: Home = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show who has which printing flag; without a choice, everybody who has one."""
+    """Show who has which printing flag, or counts as if, by a default; without a choice, everybody who does."""
     from pipeline.cli import console
     from pipeline.operations import access
     from pipeline.words import counted
@@ -49,7 +49,7 @@ def access_list(
         with console.busy("customers ..."):
             found, unknown = access.chosen(access.customers(sites), choice)
     if choice == _home(sites, site) and not everyone:
-        found = found.filter(found["pay"] | found["free"])
+        found = found.filter(found["pay"] | found["free"] | found["default_pay"] | found["default_free"])
     rows = [_person(row) for row in found.to_dicts()]
     if as_json:
         console.document({"customers": rows, "not_found": unknown})
@@ -162,15 +162,20 @@ def _carried_out(
     rows = [
         {
             **_person(people[number]),
-            "change": ", ".join(f"{words[f]} {'on' if on else 'off'}" for f, on in flags.items()),
+            "change": ", ".join(
+                [
+                    *(f"{words[f]} {'on' if on else 'off'}" for f, on in flags.items()),
+                    *(f"{f} default {'on' if on else 'off'}" for f, on in defaults.items()),
+                ]
+            ),
         }
-        for number, flags in planned
+        for number, flags, defaults in planned
     ]
     done |= {"dry_run": not apply, "changes": rows, "results": [], "undo": None}
     if apply and planned:
         undo = access.undo_path(sites)
         with console.watching(len(planned), "customers") as tell:
-            results = access.carry_out(sites, planned, undo, lambda _: tell())
+            results = access.carry_out(sites, planned, undo, lambda _: tell(), operator_name())
         done["results"] = [
             {"customer": each.coworker_id, "outcome": each.outcome, "detail": each.detail} for each in results
         ]
@@ -217,6 +222,6 @@ def _not_found(unknown: Sequence[str]) -> list[str]:
 def _person(row: Mapping[str, Any]) -> Document:
     return {
         "customer": row["coworker_id"], "email": row["email"], "kind": "member" if row["member"] else "contact",
-        "status": "active" if row["active"] else "suspended", "pay": "on" if row["pay"] else "",
-        "free": "on" if row["free"] else "",
+        "status": "active" if row["active"] else "suspended",
+        **{flag: "on" if row[flag] else "default" if row[f"default_{flag}"] else "" for flag in ("pay", "free")},
     }  # fmt: skip

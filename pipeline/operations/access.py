@@ -4,7 +4,8 @@ What belongs here: choosing customers, what would change for them, the order in 
 does not: the write itself (`pipeline.effects.flags`), and who becomes a print user because of it
 (`pipeline.domain.people.accounts`; the next run decides).
 
-The two flags are those of Settings > Bulk edit > Options > Printing in Nexudus (`rules.md` 2.2, U11).
+The two flags are those of Settings > Bulk edit > Options > Printing in Nexudus (`rules.md` 2.2, U11). A default for new
+customers acts without a flag (docs/adr/0008); who takes the flag from such a customer ends the default for them.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from typing import Any, Literal, NamedTuple, cast
 import polars as pl
 
 from pipeline.domain import names
+from pipeline.domain.people.accounts import by_default
 from pipeline.effects.effect import CONNECTIONS, Outcome, pipelined
 from pipeline.effects.flags import set_flags
 from pipeline.errors import ConfigError
 from pipeline.services.nexudus import records
 from pipeline.services.nexudus.wire import moment
 from pipeline.site import Sites
+from pipeline.store import defaults, memory
+from pipeline.store.sql import Connection
 
 FLAGS = {"pay": "PaperCutPayAsYouPrint", "free": "PaperCutFreePrinting"}
 """Our word for a flag and its field in Nexudus."""
@@ -60,10 +64,17 @@ class Choice:
 
 
 class Change(NamedTuple):
-    """The flags of one customer that are to be set: field of Nexudus to value."""
+    """What is to be set for one customer.
+
+    Attributes:
+        coworker_id: the customer.
+        flags: field of Nexudus to value.
+        defaults: our word for a flag to whether its default for new customers applies.
+    """
 
     coworker_id: int
     flags: Mapping[str, bool]
+    defaults: Mapping[str, bool] = {}
 
 
 class Result(NamedTuple):
@@ -92,7 +103,8 @@ def customers(sites: Sites) -> pl.DataFrame:
     """Every customer account of the Nexudus account that is not archived, read now.
 
     Returns:
-        NexudusCustomers with plans and teams (lists of names), by coworker_id.
+        NexudusCustomers with plans and teams (lists of names), and for each of `FLAGS` default_ (a default for new
+        customers stands for the flag at some site) and ended_ (a person ended it); by coworker_id.
 
     Raises:
         PrintbridgeError: the list could not be read completely.
@@ -109,7 +121,29 @@ def customers(sites: Sites) -> pl.DataFrame:
     ]
     schema = {"coworker_id": pl.Int64, "plans": pl.List(pl.String), "teams": pl.List(pl.String)}
     named = pl.DataFrame(rows, schema=schema, orient="row").unique("coworker_id")
-    return frame.join(named, on="coworker_id", how="left").filter(~pl.col("archived")).sort("coworker_id")
+    with sites.store.connect() as con:
+        ended = defaults.ended(con)
+    return (
+        frame.join(named, on="coworker_id", how="left")
+        .filter(~pl.col("archived"))
+        .with_columns(
+            *(_default(sites, flag, ended).alias(f"default_{flag}") for flag in FLAGS),
+            *(
+                pl.col("coworker_id").is_in(ended.filter(flag=flag)["coworker_id"].to_list()).alias(f"ended_{flag}")
+                for flag in FLAGS
+            ),
+        )
+        .sort("coworker_id")
+    )
+
+
+def _default(sites: Sites, flag: str, ended: pl.DataFrame) -> pl.Expr:
+    """Whether a default stands for the flag of a customer, at any of the sites that look at the customer."""
+    answers = [pl.lit(value=False)]
+    for site in sites:
+        looks = pl.col("business_id").eq_missing(site.rules.business_id) | (site.rules.customers == "all")
+        answers.append(looks & by_default(flag, site.rules, ended))
+    return pl.any_horizontal(answers)
 
 
 def _names(record: Mapping[str, Any], one: str, several: str) -> list[str]:
@@ -154,12 +188,19 @@ def _known(everyone: pl.DataFrame, what: str, name: str) -> str:
 
 
 def changes(found: pl.DataFrame, wanted: Mapping[str, bool]) -> list[Change]:
-    """What is to be set so that every one of some customers has the wanted flags (`pay`, `free`)."""
+    """What is to be set so that every one of some customers has the wanted flags (`pay`, `free`), or has them no more.
+
+    Who shall not have a flag any more does not get it by default either.
+    """
     needed = [
-        Change(row["coworker_id"], {FLAGS[flag]: value for flag, value in wanted.items() if row[flag] != value})
+        Change(
+            row["coworker_id"],
+            {FLAGS[flag]: value for flag, value in wanted.items() if row[flag] != value},
+            {flag: False for flag, value in wanted.items() if not value and row[f"default_{flag}"]},
+        )
         for row in found.iter_rows(named=True)
     ]
-    return [change for change in needed if change.flags]
+    return [change for change in needed if change.flags or change.defaults]
 
 
 def remarks(found: pl.DataFrame, sites: Sites, wanted: Mapping[str, bool]) -> list[str]:
@@ -182,16 +223,23 @@ def remarks(found: pl.DataFrame, sites: Sites, wanted: Mapping[str, bool]) -> li
 
 def still_due(everyone: pl.DataFrame, planned: Sequence[Change]) -> list[Change]:
     """Of some changes, those that the customers do not have already."""
-    has = {row["coworker_id"]: {field: row[flag] for flag, field in FLAGS.items()} for row in everyone.to_dicts()}
+    rows = {row["coworker_id"]: row for row in everyone.to_dicts()}
+    words = {field: flag for flag, field in FLAGS.items()}
     due = [
-        Change(each.coworker_id, {field: value for field, value in each.flags.items()
-                                  if has.get(each.coworker_id, {}).get(field, value) != value})
+        Change(
+            each.coworker_id,
+            {field: value for field, value in each.flags.items() if rows[each.coworker_id][words[field]] != value},
+            {flag: on for flag, on in each.defaults.items() if rows[each.coworker_id][f"ended_{flag}"] == on},
+        )
         for each in planned
-    ]  # fmt: skip
-    return [change for change in due if change.flags]
+        if each.coworker_id in rows
+    ]
+    return [change for change in due if change.flags or change.defaults]
 
 
-def carry_out(sites: Sites, planned: Sequence[Change], undo: Path, tell: Callable[[Result], None]) -> list[Result]:
+def carry_out(
+    sites: Sites, planned: Sequence[Change], undo: Path, tell: Callable[[Result], None], operator: str = "command"
+) -> list[Result]:
     """Set the flags, the first customer alone and then several at a time, with the undo file written before.
 
     The file names every customer that may be changed; at the end only those that were, or may have been. It is readable
@@ -202,6 +250,7 @@ def carry_out(sites: Sites, planned: Sequence[Change], undo: Path, tell: Callabl
         planned: what is to be set.
         undo: the undo file, from `undo_path`.
         tell: hears of each result as it comes.
+        operator: who asks, for the record of ended defaults.
 
     Returns:
         The results, in the order of `planned`; after an error that ends the calls the rest is not among them.
@@ -217,6 +266,14 @@ def carry_out(sites: Sites, planned: Sequence[Change], undo: Path, tell: Callabl
 
     def turn(answered: list[tuple[Change, Outcome]], begun: Sequence[Change]) -> None:
         touched.update(change.coworker_id for change in begun)
+        decided = [
+            (change.coworker_id, flag, applies)
+            for change, outcome in answered
+            if outcome.kind in {"done", "altered"}
+            for flag, applies in change.defaults.items()
+        ]
+        if decided:
+            sites.store.commit(lambda con: _record(con, sites, decided, operator))
         for change, outcome in answered:
             if outcome.kind in UNTOUCHED:
                 touched.discard(change.coworker_id)
@@ -228,12 +285,25 @@ def carry_out(sites: Sites, planned: Sequence[Change], undo: Path, tell: Callabl
         _store(undo, planned)
         try:
             pipelined(
-                planned, lambda change: set_flags(sites.nexudus, change.coworker_id, change.flags), turn, chunk=CHUNK,
-                connections=CONNECTIONS, first_alone=True,
+                planned, lambda change: _set(sites, change), turn, chunk=CHUNK, connections=CONNECTIONS,
+                first_alone=True,
             )  # fmt: skip
         finally:
             _store(undo, [change for change in planned if change.coworker_id in touched])
     return results
+
+
+def _record(con: Connection, sites: Sites, decided: list[tuple[int, str, bool]], operator: str) -> None:
+    """Keep which defaults apply from now on; Nexudus shows no change, so the next look is told to ask for a run."""
+    at = sites.clock()
+    defaults.record(con, decided, operator=operator, at=at)
+    for site in sites:
+        memory.note(con, site.key, memory.WAKE, at.isoformat(), at)
+
+
+def _set(sites: Sites, change: Change) -> Outcome:
+    """Set the flags of one customer; a default is ours, and needs no call."""
+    return set_flags(sites.nexudus, change.coworker_id, change.flags) if change.flags else Outcome("done")
 
 
 def undo_path(sites: Sites) -> Path:
@@ -245,7 +315,14 @@ def undo_path(sites: Sites) -> Path:
 
 def _store(path: Path, done: Iterable[Change]) -> None:
     """Write the undo file anew, or take it away when there is nothing to undo; never half a file."""
-    former = [{"id": each.coworker_id, **{flag: not value for flag, value in each.flags.items()}} for each in done]
+    former = [
+        {
+            "id": each.coworker_id,
+            **{flag: not value for flag, value in each.flags.items()},
+            **({"defaults": {flag: not on for flag, on in each.defaults.items()}} if each.defaults else {}),
+        }
+        for each in done
+    ]
     if not former:
         path.unlink(missing_ok=True)
         return
@@ -267,14 +344,18 @@ def read_undo(path: Path) -> list[Change]:
     try:
         former = cast("list[dict[str, Any]]", json.loads(path.read_bytes())["former_flags"])
         read = [
-            Change(int(row["id"]), {flag: row[flag] for flag in FLAGS.values() if isinstance(row.get(flag), bool)})
+            Change(
+                int(row["id"]),
+                {flag: row[flag] for flag in FLAGS.values() if isinstance(row.get(flag), bool)},
+                {flag: on for flag, on in row.get("defaults", {}).items() if flag in FLAGS and isinstance(on, bool)},
+            )
             for row in former
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} is not an undo file of `printbridge access`", "name a file below access/ in the state folder"
         ) from error
-    return [change for change in read if change.flags]
+    return [change for change in read if change.flags or change.defaults]
 
 
 def addresses(path: Path) -> tuple[str, ...]:

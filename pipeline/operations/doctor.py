@@ -23,7 +23,7 @@ from pipeline.services.nexudus.wire import moment
 from pipeline.services.printing import NOT_PROVEN, Finding, Question, Setup
 from pipeline.settings import SiteSettings, config_path
 from pipeline.site import Site
-from pipeline.store import memory, stops
+from pipeline.store import defaults, memory, stops
 from pipeline.store.lines import lines_in, open_uses
 from pipeline.words import counted
 
@@ -57,8 +57,8 @@ class Look:
         ]
         grants = records.read_credits(granted, moment, now).frame
         with site.store.connect() as con:
-            uses = open_uses(con, grants)
-        return print_accounts(customers, grants, uses, site.rules, now)
+            uses, ended = open_uses(con, grants), defaults.ended(con)
+        return print_accounts(customers, grants, uses, site.rules, now, ended=ended)
 
 
 def examine(site: Site) -> list[Finding]:

@@ -15,11 +15,13 @@ import polars as pl
 from pipeline.domain.money.reasons import RULES
 from pipeline.domain.money.references import PATTERN
 from pipeline.domain.names import email_key
+from pipeline.domain.people.accounts import by_default
 from pipeline.domain.people.reasons import REASONS
 from pipeline.domain.rules import SiteRules
 from pipeline.errors import MissingError, PrintbridgeError
+from pipeline.operations import findings
 from pipeline.site import Site
-from pipeline.store import assignments, changes, jobs, ownership
+from pipeline.store import assignments, changes, defaults, jobs, ownership
 from pipeline.store.lines import history, jobs_of, lines_of_site
 from pipeline.store.sql import Connection, read
 
@@ -91,7 +93,15 @@ def _people(con: Connection, site: Site, subject: str) -> list[Story]:
         sentences.append("No customer with this e-mail was in Nexudus at the last run of this site.")
     for account in accounts.iter_rows(named=True):
         sentences += _account(account, site.rules)
-    sentences += _user(con, site.key, names)
+        sentences += _defaults(con, site.rules, customers.filter(coworker_id=account["coworker_id"]))
+    large = findings.oversized(con, site.rules).join(same, on="coworker_id", how="semi")
+    sentences += [
+        f"Credit {row['credit_id']} of customer {row['coworker_id']} ({row['remaining_uses']} left) is above"
+        f" max_credits ({site.rules.max_credits}), so it does not count: correct it in Nexudus, or raise max_credits."
+        for row in large.iter_rows(named=True)
+    ]
+    wanted = pl.concat([names.select("username"), accounts.select("username").drop_nulls()]).unique()
+    sentences += _user(con, site.key, names, wanted["username"].to_list())
     return [Story(f"{subject} at {site.name}", sentences)]
 
 
@@ -113,8 +123,32 @@ def _account(account: Row, rules: SiteRules) -> list[str]:
     return [preferred, f"Becomes the print user {account['username']}, {limit}."]
 
 
-def _user(con: Connection, site: str, names: pl.DataFrame) -> list[str]:
-    """What PaperCut has, whose it is, and what the last plan said."""
+def _defaults(con: Connection, rules: SiteRules, customer: pl.DataFrame) -> list[str]:
+    """Which default for new customers stands for a flag of the preferred customer, or was ended for it."""
+    sentences: list[str] = []
+    ended = defaults.ended(con)
+    for row in customer.iter_rows(named=True):
+        kind = "members" if row["member"] else "contacts"
+        for flag in ("pay", "free"):
+            if row[flag] or not customer.select(by_default(flag, rules)).item():
+                continue
+            setting = f"{kind}_{flag}_from"
+            default = f"the default for new {kind} ({setting} in bridge.toml, {getattr(rules, setting):%Y-%m-%d %H:%M})"
+            end = ended.filter(coworker_id=row["coworker_id"], flag=flag)
+            for by, at in end.select("operator", "happened_at").iter_rows():
+                sentences.append(f"For this customer {by} ended {default} at {at:%Y-%m-%d %H:%M} UTC.")
+            if end.is_empty():
+                registered = f"registered {row['registered_at']:%Y-%m-%d %H:%M} UTC"
+                way = "pays" if flag == "pay" else "prints for free"
+                sentences.append(
+                    f"The customer {way} by {default}, {registered}, and not by a flag; `printbridge access revoke"
+                    f" --{flag}` ends it for one customer."
+                )
+    return sentences
+
+
+def _user(con: Connection, site: str, names: pl.DataFrame, wanted: list[str]) -> list[str]:
+    """What PaperCut has, whose it is, and what the last plan said of the names that are theirs or should be."""
     users = read(con, "print_users", site)
     sentences: list[str] = []
     for owned in names.iter_rows(named=True):
@@ -129,7 +163,7 @@ def _user(con: Connection, site: str, names: pl.DataFrame) -> list[str]:
         if not seen.height:
             sentences.append("PaperCut was not yet seen with it.")
     names_known = names["username"].to_list()
-    plan = read(con, "user_sync_plan", site).filter(pl.col("username").is_in(names_known))
+    plan = read(con, "user_sync_plan", site).filter(pl.col("username").is_in(wanted))
     sentences += [f"The last plan: {row['action']}, because {row['reason']}." for row in plan.iter_rows(named=True)]
     done = changes.last_of(con, site, names_known)
     return sentences + [

@@ -24,7 +24,7 @@ from pipeline.errors import MissingError, PrintbridgeError
 from pipeline.site import Site
 from pipeline.steps.look import LISTS
 from pipeline.steps.run import Made, Number, Run, numbered
-from pipeline.store import assignments, changes, history, jobs, memory, ownership
+from pipeline.store import assignments, changes, defaults, history, jobs, memory, ownership
 from pipeline.store.lines import lines_of_site, open_uses, retried_sales
 from pipeline.store.sql import Connection, read
 
@@ -187,7 +187,8 @@ def _with_retried(
 def _accounts(con: Connection, rules: SiteRules, now: datetime) -> pl.DataFrame:
     grants = read(con, "nexudus_credits")
     customers = read(con, "nexudus_customers")
-    return accounts.print_accounts(customers, grants, open_uses(con, grants), rules, now)
+    ended = defaults.ended(con)
+    return accounts.print_accounts(customers, grants, open_uses(con, grants), rules, now, ended=ended)
 
 
 def _fallen(con: Connection, site: Site, users: pl.DataFrame, now: datetime) -> pl.DataFrame:

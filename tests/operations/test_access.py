@@ -16,9 +16,10 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.operations import access
 from pipeline.operations.access import Choice, Result
+from pipeline.steps.look import Looker
 from tests.commands import printbridge
 from tests.harness import Harness, telling
-from tests.worlds import LEEDS, customer, world
+from tests.worlds import LEEDS, credit, customer, world
 
 STAMPS = {"UpdatedOn", "UpdatedBy"}
 RICH: dict[str, Any] = {
@@ -270,3 +271,93 @@ def test_the_command_says_whom_a_flag_does_not_help(harness: Harness) -> None:
     shown = printbridge("access", "grant", "--pay", "--all").out
     assert "1 chosen customers get no print user until this is put right: is suspended (107)." in shown, shown
     assert "1 chosen customers get no print user until this is put right: has no PIN (108)." in shown, shown
+
+
+# --- defaults for new customers ---------------------------------------------------------------------------------------
+
+NEW = {"members_pay_from": "2026-10-01T00:00:00Z"}
+
+
+@pytest.fixture(scope="module")
+def new() -> Generator[Harness, None, None]:
+    """A member who pays by default, one by default and by flag, one from before, and a contact."""
+    since = {
+        "CountryId": 1220,
+        "SimpleTimeZoneId": 2023,
+        "TariffId": 9,
+        "TariffName": "Hot Desk",
+        "RegistrationDate": "2026-10-05T00:00:00Z",
+    }
+    given = [
+        customer(201, **since), customer(202, **since, PaperCutPayAsYouPrint=True),
+        customer(203, TariffId=9, TariffName="Hot Desk"),
+        customer(204, RegistrationDate="2026-10-05T00:00:00Z"),
+    ]  # fmt: skip
+    with telling(world(given), new_customers=NEW) as harness:
+        assert harness.sync().ok
+        yield harness
+
+
+def users(harness: Harness) -> set[str]:
+    outcome = harness.sync()
+    assert outcome.ok, outcome.failures
+    return set(harness.users()) - {"staff"}
+
+
+def pays() -> dict[int, str]:
+    """What `access list` says of everybody who pays."""
+    return {row["customer"]: row["pay"] for row in printbridge("access", "list", "--json").document["customers"]}
+
+
+def test_revoke_ends_a_default_and_its_undo_file_brings_it_back(new: Harness, tmp_path: Path) -> None:
+    assert users(new) == {"c201@example.com", "c202@example.com"}
+    assert pays() == {201: "default", 202: "on"}
+    emails = tmp_path / "emails"
+    emails.write_text("c201@example.com\nc202@example.com\n", "utf-8")
+    revoke = ("access", "revoke", "--emails", str(emails), "--pay")
+    shown = printbridge(*revoke, "--json").document
+    assert [row["change"] for row in shown["changes"]] == ["pay default off", "pay off, pay default off"]
+    assert users(new) == {"c201@example.com", "c202@example.com"}, "without --apply nothing changes"
+    done = printbridge(*revoke, "--apply", "--json").document
+    assert [row["outcome"] for row in done["results"]] == ["done", "done"]
+    assert (users(new), pays()) == (set(), {}), "nobody of them prints any more"
+    said = printbridge("explain", "c201@example.com").out
+    assert "ended the default for new members (members_pay_from in bridge.toml, 2026-10-01 00:00)" in said
+    assert printbridge(*revoke, "--apply", "--json").document["changes"] == [], "there is nothing left to end"
+    printbridge("access", "undo", done["undo"], "--apply")
+    assert pays() == {201: "default", 202: "on"}
+    assert users(new) == {"c201@example.com", "c202@example.com"}
+
+
+def test_an_ended_default_is_found_by_the_next_look_and_grant_sets_the_flag(new: Harness) -> None:
+    looker = Looker(new.sites)
+    assert looker.look(new.sites.clock())["london"][0] is None
+    planned = access.changes(access.customers(new.sites).filter(coworker_id=201), {"pay": False})
+    undo = access.undo_path(new.sites)
+    access.carry_out(new.sites, planned, undo, lambda _: None, "a test")
+    assert looker.look(new.sites.clock())["london"][0] is not None, (
+        "nothing changed in Nexudus, and a run is needed all the same"
+    )
+    assert users(new) == {"c202@example.com"}
+    grant(new, 201, pay=True)
+    assert users(new) == {"c201@example.com", "c202@example.com"}
+    assert pays() == {201: "on", 202: "on"}
+    grant(new, 201, pay=False)
+    assert users(new) == {"c202@example.com"}, "the default that was ended stays ended"
+    access.carry_out(new.sites, access.read_undo(undo), undo, lambda _: None, "a test")
+
+
+def test_explain_names_the_default_and_what_the_plan_waits_for(new: Harness) -> None:
+    said = printbridge("explain", "201").out
+    assert "The customer pays by the default for new members (members_pay_from in bridge.toml, 2026-10-01" in said
+    new.papercut("addNewInternalUser", "c205@example.com", "word-12345", "Somebody", "c205@example.com", "", "")
+    new.add("coworkers", customer(205, PaperCutPayAsYouPrint=True))
+    new.add("coworkers", customer(206))
+    new.add("coworkers", customer(207, PaperCutPayAsYouPrint=True))
+    new.add("coworkerextraservices", credit(901, 206, 500_000))
+    new.advance(minutes=1)
+    new.reconfigure({"[sites.london]\n": "[sites.london]\nlicence_users = 3\n"})
+    assert new.sync().ok
+    assert "The last plan: hold, because the user exists in PaperCut but is not" in printbridge("explain", "205").out
+    assert "is above max_credits (100000), so it does not count" in printbridge("explain", "206").out
+    assert "The last plan: hold, because no licence seat" in printbridge("explain", "207").out

@@ -20,7 +20,13 @@ _OLDEST_FIRST = ("registered_at", "coworker_id")
 
 
 def print_accounts(
-    customers: pl.DataFrame, grants: pl.DataFrame, uses: pl.DataFrame, rules: SiteRules, now: datetime
+    customers: pl.DataFrame,
+    grants: pl.DataFrame,
+    uses: pl.DataFrame,
+    rules: SiteRules,
+    now: datetime,
+    *,
+    ended: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Decide for every e-mail of the Nexudus account whether it becomes a print user of the site.
 
@@ -33,6 +39,7 @@ def print_accounts(
         uses: credit_id, open_cents: credit use in our ledger that the extract does not contain yet.
         rules: the site's choices.
         now: the time at which credits must be valid, aware UTC.
+        ended: coworker_id, flag: for whom a person ended which default for new customers.
 
     Returns:
         PrintAccounts, by email_key.
@@ -42,8 +49,8 @@ def print_accounts(
         .join(_pools(customers, grants, uses, rules, now), on="email_key", how="left")
         .with_columns(
             pl.lit(rules.name).alias("site"),
-            pl.col("free").or_(_free_by_default(rules)),
-            pl.col("pay").or_(_pay_by_default(rules)).and_(rules.takes_money),
+            pl.col("free").or_(by_default("free", rules, ended)),
+            pl.col("pay").or_(by_default("pay", rules, ended)).and_(rules.takes_money),
             pl.col("credits").fill_null(0),
             pl.when(_has_address()).then(names.username(rules.username)).alias("username"),
             _card(rules).alias("card_digest"),
@@ -94,6 +101,20 @@ def _pools(
         .group_by("email_key")
         .agg(pl.col("credits").sum(), had_credits=pl.lit(value=True))
     )
+
+
+def by_default(flag: str, rules: SiteRules, ended: pl.DataFrame | None = None) -> pl.Expr:
+    """Whether a customer counts at a site as if a flag (`pay` or `free`) were set, because it is the default.
+
+    Args:
+        flag: the flag.
+        rules: the site's choices.
+        ended: as for `print_accounts`.
+    """
+    applies = _free_by_default(rules) if flag == "free" else _pay_by_default(rules)
+    if ended is None:
+        return applies
+    return applies & ~pl.col("coworker_id").is_in(ended.filter(flag=flag)["coworker_id"].to_list())
 
 
 def _free_by_default(rules: SiteRules) -> pl.Expr:

@@ -111,8 +111,6 @@ def apply_plan(site: Site, planned: Sequence[Planned], begun: frozenset[str], st
         ConfigError: the print system is not ready for it; nothing was changed.
         PrintbridgeError: the first error after which no further change was tried, once all outcomes are stored.
     """
-    if not planned:
-        return
     given = _given(site, planned)
 
     def turn(answered: list[tuple[Planned, Outcome]], next_ones: Sequence[Planned]) -> None:
@@ -139,7 +137,7 @@ def _given(site: Site, planned: Iterable[Planned]) -> _Given:
     needing = {each.change.coworker_id for each in planned if each.needs_secrets}
     if not needing:
         return _Given({})
-    length = site.printing.ready(secrets=True)
+    length = site.printing.ready()
     card = CARD_FIELDS.get(site.rules.card_number)
     found: dict[int, Secrets] = {}
     for record in site.nexudus.batch("coworkers", sorted(needing)):
@@ -208,7 +206,7 @@ def _made(site: Site, planned: Planned, given: _Given) -> list[Event]:
         case "remove":
             state = "released" if change.delete else "owned"
             return [{"username": change.username, "state": state, "reason": ownership.REMOVED}]
-        case "adjust":
+        case _:  # a balance, which no event says anything of
             return []
 
 
@@ -244,6 +242,4 @@ def _in_doubt(planned: Planned) -> list[Event]:
     lost: Event = {f"{name}_digest": None for name in ("pin", "card") if name in change.fields}
     if "password" in change.fields:
         lost["password_length"] = None
-    if change.action != "update" or not lost:
-        return []
-    return [{"username": change.username, "reason": "a change was in doubt", **lost}]
+    return [{"username": change.username, "reason": "a change was in doubt", **lost}] if lost else []

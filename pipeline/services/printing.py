@@ -259,14 +259,11 @@ class PrintSystem(Protocol):
         """The length to which passwords are padded now; None where it has none. One call."""
         ...
 
-    def ready(self, *, secrets: bool) -> int | None:
-        """Find out what must hold before the first change.
-
-        Args:
-            secrets: whether a change will write a PIN or a password.
+    def ready(self) -> int | None:
+        """Find out what must hold before the first PIN, password or card is written.
 
         Returns:
-            `password_length`, where a password will be written.
+            `password_length` of now.
 
         Raises:
             ConfigError: the system is not set up for it; nothing was changed.

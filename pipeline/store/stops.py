@@ -30,8 +30,18 @@ VALID = timedelta(days=1)
 class Gate(NamedTuple):
     """What a run is about to do in a phase, and why that needs a person; empty where it needs none."""
 
-    part: Part | None
+    part: Part
     why: str
+
+
+class _Event(NamedTuple):
+    """The newest event of a phase; of one that was never stopped, that it is open."""
+
+    state: str
+    reason: str
+    plan: str | None
+    size: int | None
+    at: datetime
 
 
 _RESTORED = "the backup"
@@ -82,11 +92,11 @@ def passed(con: Connection, site: str, phase: str, gate: Gate, *, by: str, at: d
     Returns:
         Why it may not go on; empty where it may.
     """
-    state, reason = states(con, site).get(phase, ("open", ""))
-    if state == "stopped":
-        return f"Site {site} is stopped for {phase}: {reason}"
-    refused = _outdated(con, site, phase, gate, at) if state == "resumed" and gate.why else ""
-    if state == "resumed" and not refused:
+    latest = _latest(con, site, phase)
+    if latest.state == "stopped":
+        return f"Site {site} is stopped for {phase}: {latest.reason}"
+    refused = _outdated(latest, gate, at) if latest.state == "resumed" and gate.why else ""
+    if latest.state == "resumed" and not refused:
         used = f"used by {by}" if gate.why else f"not needed any more: {by} has nothing that was stopped"
         record(con, site, phase, state="open", reason=used, at=at)
         return ""
@@ -112,37 +122,38 @@ def let_go(con: Connection, site: str, phase: str, part: Part, *, by: str, at: d
 
 def spend(con: Connection, site: str, phase: str, *, by: str, at: datetime) -> None:
     """Use up a resumption that is for no plan, inside a transaction; one that is older than a day is a stop again."""
-    state, _ = states(con, site).get(phase, ("open", ""))
-    if state != "resumed":
+    latest = _latest(con, site, phase)
+    if latest.state != "resumed":
         return
-    late = _expired(con, site, phase, at)
+    late = _expired(latest, at)
     record(con, site, phase, state="stopped" if late else "open", reason=late or f"used by {by}", at=at)
 
 
-def _outdated(con: Connection, site: str, phase: str, gate: Gate, at: datetime) -> str:
+def _outdated(resumed: _Event, gate: Gate, at: datetime) -> str:
     """Why a resumption does not hold for what a run is about to do; empty where it does."""
-    row = _latest(con, site, phase)
-    if row is not None and (row[0], row[1]) != gate.part:
-        allowed = f"{row[1]} rows were" if row[1] is not None else "no plan was"
+    if (resumed.plan, resumed.size) != gate.part:
+        # Before resumptions were for a plan, none was kept.
+        allowed = f"{resumed.size} rows were" if resumed.plan else "no plan was"
         return (
-            f"The plan has changed since the site was resumed: {allowed} allowed then, and these are "
-            f"{gate.part.size if gate.part else 0} others"
+            f"The plan has changed since the site was resumed: {allowed} allowed then, and these are {gate.part.size}"
+            " others"
         )
-    return _expired(con, site, phase, at)
+    return _expired(resumed, at)
 
 
-def _expired(con: Connection, site: str, phase: str, at: datetime) -> str:
-    row = _latest(con, site, phase)
-    if row is None or at - row[2] <= VALID:
+def _expired(resumed: _Event, at: datetime) -> str:
+    if at - resumed.at <= VALID:
         return ""
-    return f"The site was resumed {row[2]:%Y-%m-%d %H:%M} UTC, which holds for one day and was not used"
+    return f"The site was resumed {resumed.at:%Y-%m-%d %H:%M} UTC, which holds for one day and was not used"
 
 
-def _latest(con: Connection, site: str, phase: str) -> tuple[str | None, int | None, datetime] | None:
-    return con.execute(
-        "SELECT plan, size, happened_at FROM stop_event WHERE site = $site AND phase = $phase ORDER BY n DESC LIMIT 1",
+def _latest(con: Connection, site: str, phase: str) -> _Event:
+    row = con.execute(
+        "SELECT state, reason, plan, size, happened_at FROM stop_event WHERE site = $site AND phase = $phase"
+        " ORDER BY n DESC LIMIT 1",
         {"site": site, "phase": phase},
     ).fetchone()
+    return _Event(*row) if row else _Event("open", "", None, None, memory.LONG_AGO)
 
 
 def refuse_if_stopped(con: Connection, site: str, phase: str) -> None:
@@ -151,10 +162,10 @@ def refuse_if_stopped(con: Connection, site: str, phase: str) -> None:
     Raises:
         UnsafeError: with the reason of the stop.
     """
-    state, reason = states(con, site).get(phase, ("open", ""))
-    if state == "stopped":
+    latest = _latest(con, site, phase)
+    if latest.state == "stopped":
         raise UnsafeError(
-            f"Site {site} is stopped for {phase}: {reason}", f"review it, then run `printbridge resume {site}`"
+            f"Site {site} is stopped for {phase}: {latest.reason}", f"review it, then run `printbridge resume {site}`"
         )
 
 
@@ -175,8 +186,8 @@ def note_recovered(con: Connection, site: str, at: datetime) -> None:
     A stop for any other reason stays until a person resumes it.
     """
     memory.note(con, site, memory.RECOVERED, at.isoformat(), at)
-    state, reason = states(con, site).get("charges", ("open", ""))
-    if state == "stopped" and reason.startswith(_RESTORED):
+    latest = _latest(con, site, "charges")
+    if latest.state == "stopped" and latest.reason.startswith(_RESTORED):
         record(con, site, "charges", state="open", reason="recovered, and nothing is left in doubt", at=at)
 
 

@@ -82,8 +82,7 @@ def print_charges(
             cases = _cases(part, names, before, era.rules, now, assigned=assigned)
             undo.append(cases.filter("undo"))
             decided.append(_decided(with_payer(cases.filter("decide"), accounts, customers, past.access), era.rules))
-        if decided:
-            deciding.append((era.rules, pl.concat(decided)))
+        deciding.append((era.rules, pl.concat(decided)))
     undone = _undone(pl.concat(undo), ledger)
     # What an undone line gives back can pay for the same job again; a held use was never counted as open.
     given_back = undone.filter((pl.col("kind") == "undo_credit") & ~pl.col("was_held"))

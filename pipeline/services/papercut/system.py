@@ -92,14 +92,12 @@ class PaperCut:
         text = self.client.config_value(LENGTH_KEY)
         return max(int(text), MIN_PASSWORD) if text.isdecimal() else MIN_PASSWORD
 
-    def ready(self, *, secrets: bool) -> int | None:
+    def ready(self) -> int:
         """PaperCut's minimum password length, before the first password is written (`rules.md` S9, U9).
 
         Raises:
             ConfigError: it is set below 8.
         """
-        if not secrets:
-            return None
         text = self.client.config_value(LENGTH_KEY)
         if text and (not text.isdecimal() or int(text) < MIN_PASSWORD):
             raise ConfigError(

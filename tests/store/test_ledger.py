@@ -1,13 +1,13 @@
 """The ledger on a real file: which moves are legal, what happens twice, what is still open.
 
-What belongs here: `pipeline/store/ledger.py` and `pipeline/store/stops.py`. What does not: what a job costs
-(`tests/domain/money`), and what Nexudus does with it (`test_reruns.py`).
+What belongs here: `pipeline/store/ledger.py`. What does not: the questions about lines (`test_lines.py`), what a job
+costs (`tests/domain/money`), and what Nexudus does with it (`test_reruns.py`).
 """
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.domain import tables
 from pipeline.domain.money.references import reference
+from pipeline.domain.money.reversals import RETRIED
 from pipeline.errors import MissingError, UnsafeError
-from pipeline.store import ledger, stops
-from pipeline.store.ledger import TRANSITIONS, Mover
+from pipeline.store import ledger
+from pipeline.store.ledger import TRANSITIONS
 from pipeline.store.lines import history, lines_of_site, one_line, open_uses
 from pipeline.store.warehouse import Warehouse
 from tests.frames import grants
-from tests.stores import transaction
+from tests.stores import NOW, charge, charges, enter, move, mover, transaction
 
-NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 STATES = [state for state in TRANSITIONS if state]
 SALE = reference("london", "1", "sale", 0)
 USE = reference("london", "2", "credit", 0)
@@ -34,35 +33,6 @@ USE = reference("london", "2", "credit", 0)
 @pytest.fixture
 def store(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "warehouse.duckdb")
-
-
-def mover(minutes: float = 0, actor: str = "test") -> Mover:
-    return Mover("run", actor, NOW + timedelta(minutes=minutes))
-
-
-def charge(job: str = "1", kind: str = "sale", state: str = "priced", **fields: Any) -> dict[str, Any]:
-    return {
-        "ref": reference("london", job, kind, 0), "site": "london", "job_id": job, "revision": 0, "kind": kind,
-        "seq": 0, "printed_at": NOW, "username": "c1", "email_key": "c1", "coworker_id": 101,
-        "credit_id": 401 if kind.endswith("credit") else None, "amount_cents": 30, "undoes": None, "state": state,
-        "rule": "money", "reason": "because" if state == "held" else None, **fields,
-    }  # fmt: skip
-
-
-def charges(*rows: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=tables.columns("print_charges"))
-
-
-def enter(store: Warehouse, *rows: dict[str, Any]) -> int:
-    with transaction(store) as con:
-        return ledger.enter(con, charges(*rows), mover())
-
-
-def move(
-    store: Warehouse, ref: str, state: str, detail: str = "", *, remote_id: int | None = None, at: float = 0
-) -> None:
-    with transaction(store) as con:
-        ledger.move(con, ledger.moves_of([(ref, remote_id, detail)]), state, mover(at))
 
 
 def state_of(store: Warehouse, ref: str) -> str:
@@ -186,6 +156,28 @@ def test_a_reversal_of_what_was_sent_is_not_cancelled(store: Warehouse) -> None:
         assert ledger.cancel_unsent(con, "london", mover()) == 0, "it may be in Nexudus: it must be looked up first"
 
 
+def test_what_is_taken_back_before_it_was_sent_is_void_and_nothing_is_left_to_do(store: Warehouse) -> None:
+    """A sale that waits or is held, and a job that was waived: each has its reversal, and none is ever sent."""
+    held, waived = charge("3", state="held"), charge("4", "waive", "confirmed")
+    enter(store, charge(), held, waived, charge("5"))
+    with transaction(store) as con:
+        lines = lines_of_site(con, "london").filter(pl.col("job_id") != "5")
+        ledger.take_back(con, lines, RETRIED, mover(5, "anna"), "a person lets it be decided again")
+    with store.connect() as con:
+        found = {line["ref"]: line for line in lines_of_site(con, "london").iter_rows(named=True)}
+        told = history(con, SALE).row(-1, named=True)
+    back = {job: reference("london", job, f"undo_{kind}", 0) for job, kind in (("1", "sale"), ("3", "sale"))}
+    assert {found[ref]["state"] for ref in (SALE, held["ref"])} == {"void"}
+    assert {found[ref]["state"] for ref in back.values()} == {"confirmed"}
+    reversal = found[back["1"]]
+    assert (reversal["undoes"], reversal["rule"], reversal["amount_cents"]) == (SALE, RETRIED, 30)
+    assert (told["detail"], told["actor"]) == ("a person lets it be decided again", "anna")
+    undone = found[reference("london", "4", "undo_waive", 0)]
+    assert (undone["state"], undone["undoes"]) == ("confirmed", waived["ref"])
+    assert found[waived["ref"]]["state"] == "confirmed", "it was waived at the time, and stays so in the books"
+    assert found[reference("london", "5", "sale", 0)]["state"] == "priced", "others are left alone"
+
+
 # Credit use that an extract does not contain yet ---------------------------------------------------------------------
 
 
@@ -253,20 +245,3 @@ def test_a_use_given_back_opens_nothing_until_it_is_confirmed(store: Warehouse) 
     move(store, back["ref"], "confirmed", answer(29), at=30)
     assert open_cents(store, updated=9, read=20) == -30, "the extract does not show yet what was given back"
     assert open_cents(store, updated=29, read=40) == 0
-
-
-# Stops ---------------------------------------------------------------------------------------------------------------
-
-
-def test_a_stop_holds_until_it_is_resumed_and_a_resumption_is_used_once(store: Warehouse) -> None:
-    with transaction(store) as con:
-        stops.record(con, "london", "charges", state="stopped", reason="a difference of 5 cents", at=NOW)
-    with store.connect() as con:
-        with pytest.raises(UnsafeError, match=r"a difference of 5 cents.*printbridge resume london"):
-            stops.refuse_if_stopped(con, "london", "charges")
-        stops.refuse_if_stopped(con, "leeds", "charges")
-        stops.refuse_if_stopped(con, "london", "remove")
-    with transaction(store) as con:
-        stops.record(con, "london", "charges", state="resumed", reason="by a person", at=NOW)
-        stops.refuse_if_stopped(con, "london", "charges")
-        assert stops.states(con, "london") == {"charges": ("resumed", "by a person")}

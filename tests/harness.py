@@ -310,7 +310,9 @@ def running(
             os.umask(umask)
 
 
-def during(harness: Harness, target: str, call: str, action: Callable[[], T], change: Callable[[], None]) -> T:
+def during(
+    harness: Harness, target: str, call: str, action: Callable[[], T], change: Callable[[], None], *, after: int = 0
+) -> T:
     """What an action comes to when something changes while the answer to one of its calls is on its way.
 
     Args:
@@ -319,12 +321,13 @@ def during(harness: Harness, target: str, call: str, action: Callable[[], T], ch
         call: the call, which had its effect before the change.
         action: makes the call.
         change: made while the answer is delayed.
+        after: how many such calls go by before that one.
     """
     harness.forget_calls()
-    harness.fault(target, call, "delay", seconds=1.5)
+    harness.fault(target, call, "delay", seconds=1.5, after=after)
     with ThreadPoolExecutor(1) as pool:
         acting = pool.submit(action)
-        while not _counted(harness, target, call) and not acting.done():
+        while _counted(harness, target, call) <= after and not acting.done():
             time.sleep(0.02)
         time.sleep(0.2)  # a call is counted before it has its effect
         change()

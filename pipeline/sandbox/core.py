@@ -22,14 +22,17 @@ ACTIONS = frozenset({
     "html_200",              # effect, an HTML page with status 200
     "short_list",            # effect, the second half of the list is missing; a total in the answer stays
     "empty_list",            # effect, an empty list, and a total of 0
-    "was_successful_false",  # no effect, HTTP 200 with WasSuccessful false
+    "was_successful_false",  # no effect, HTTP 200 with WasSuccessful false; PaperCut: `style` false | fault
     "throttle",              # no effect, 429_text | 429_retry_after | 409_legacy (`style`, `seconds`)
     # hostile answers (`hostile.py`), all with the effect; they end when the client goes away, or at their limit
     "bomb",                  # the answer and `megabytes` (100) of blanks, compressed `layers` (1) times with gzip
     "endless",               # the answer, then blanks without end: up to `megabytes` (2,048) or `seconds` (120)
     "drip",                  # a byte every `seconds` (1) of head or body (`style`: headers | body), up to 600 seconds
 })  # fmt: skip
-STYLES = {"throttle": ("429_text", "429_retry_after", "409_legacy"), "drip": ("body", "headers")}
+STYLES = {
+    "throttle": ("429_text", "429_retry_after", "409_legacy"), "drip": ("body", "headers"),
+    "was_successful_false": ("false", "fault"),
+}  # fmt: skip
 """What `style` can be, the default first."""
 
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)

@@ -15,6 +15,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from pipeline.sandbox import wire
 from pipeline.sandbox.core import Core, Fault
 from pipeline.sandbox.hostile import BOMB_MEGABYTES, bomb, drip, endless
 from pipeline.sandbox.nexudus import Answer
@@ -104,7 +105,7 @@ async def _spoiled(fault: Fault, perform: Perform) -> Answer:
         case "short_list" | "empty_list":
             answer = _shortened(await perform(), xml=xml, empty=fault.action == "empty_list")
         case "was_successful_false":
-            answer = _refused(xml=xml)
+            answer = _refused(xml=xml, style=fault.style)
         case _:
             answer = throttled(fault.style, fault.seconds)
     return answer
@@ -133,8 +134,10 @@ def _shortened(answer: Answer, *, xml: bool, empty: bool) -> Answer:
     return answer._replace(body=dump(content | missing))
 
 
-def _refused(*, xml: bool) -> Answer:
-    """Success in HTTP, failure in the body: PaperCut has only its answer false for this."""
+def _refused(*, xml: bool, style: str) -> Answer:
+    """Success in HTTP, failure in the body: PaperCut has its answer false for this, and its faults."""
+    if xml and style == "fault":
+        return Answer(200, wire.fault("java.lang.Exception: The change could not be saved."), "text/xml")
     if xml:
         value = b"<params><param><value><boolean>0</boolean></value></param></params>"
         return Answer(200, b'<?xml version="1.0"?><methodResponse>' + value + b"</methodResponse>", "text/xml")

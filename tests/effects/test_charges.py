@@ -17,12 +17,14 @@ import pytest
 from pipeline.dagster.outcomes import Outcome
 from pipeline.domain.money.references import reference
 from pipeline.effects.effect import CONNECTIONS
-from pipeline.effects.sales import ATTEMPTS, CHUNK
+from pipeline.effects.sales import ATTEMPTS, CHUNK, MANY
 from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.operations.held import decide
+from pipeline.store import memory
 from pipeline.store.lines import lines_of_site, moved_by, one_line
 from tests.campaign.runs import CHARGES
 from tests.harness import Harness, during, running
+from tests.stores import recalled
 from tests.worlds import PRODUCTS, credit, customer, mail, world
 
 DECIDED, SENT = CHARGES[:-1], CHARGES[-1:]
@@ -209,6 +211,91 @@ def test_a_sale_of_a_printed_job_that_the_ledger_never_sent_stops_charges(harnes
         line(harness, job)
 
 
+def test_a_sale_of_a_waiting_line_that_the_ledger_never_sent_is_taken_over_and_stops_charges(harness: Harness) -> None:
+    """Another installation at work made it while this one could not send: neither may go on before a person looks."""
+    printed(harness, 103, 20)
+    harness.advance(minutes=31)
+    assert charge(harness).ok
+    first, second = printed(harness, 101, 30), decided(harness, 102, 40)
+    harness.edit("products", PRODUCTS[1], Price=0.02)
+    assert not send(harness).ok, "the lines are entered, and nothing is sent"
+    harness.edit("products", PRODUCTS[1], Price=0.01)
+    foreign = reference("london", str(first), "sale", 0)
+    harness.add("coworkerproducts", {
+        "CoworkerId": 101, "BusinessId": 1, "ProductId": PRODUCTS[1], "Quantity": 30, "PurchaseOrder": foreign,
+    })  # fmt: skip
+    kind, text = charge(harness).failures["nexudus_print_charges"]
+    assert kind == "UnsafeError"
+    assert "is stopped for charges: Nexudus has 1 sale that this ledger never sent, first sale" in text
+    assert f"({foreign})" in text
+    assert (line(harness, first)["state"], line(harness, second)["state"]) == ("confirmed", "priced")
+    assert sorted(sale["Quantity"] for sale in harness.sales()) == [20, 30], "nothing is sent before a person looked"
+    assert "is stopped for charges" in str(charge(harness).failures), "it stays stopped"
+    harness.resume("london", "charges")
+    assert charge(harness).ok
+    assert sorted(sale["Quantity"] for sale in harness.sales()) == [20, 30, 40]
+
+
+def test_a_sale_that_staff_moved_to_another_product_does_not_stop_the_look_up(harness: Harness) -> None:
+    """The list of our product lacks it, and rightly so: that proves nothing against the list."""
+    printed(harness, 101, 30)
+    harness.advance(minutes=20)
+    printed(harness, 102, 40)
+    harness.advance(minutes=11)
+    assert charge(harness).ok
+    harness.edit("coworkerproducts", harness.sales()[0]["Id"], ProductId=PRODUCTS[2])
+    harness.advance(minutes=21)
+    assert charge(harness).ok
+    assert sorted(sale["Quantity"] for sale in harness.sales()) == [30, 40]
+
+
+def test_many_customers_without_an_answer_are_looked_up_with_one_question(folder: Path) -> None:
+    """Each has a sale that Nexudus made; none is made twice, and Nexudus is not asked once for each of them."""
+    numbers = range(101, 101 + MANY + 1)
+    with running(folder, world([customer(number, PaperCutPayAsYouPrint=True) for number in numbers])) as harness:
+        assert harness.sync().ok
+        for number in numbers:
+            printed(harness, number, 7)
+        harness.advance(minutes=31)
+        assert harness.sync(only=DECIDED).ok
+        harness.fault("nexudus", SALE, "drop_after", times=len(numbers))
+        send(harness)
+        assert set(str(harness.events()).split("'")) & {"sale 7 unknown", "sale 7 confirmed"} == {"sale 7 unknown"}
+        harness.advance(minutes=16)
+        harness.forget_calls()
+        assert charge(harness).ok
+        assert set(map(str, harness.events().values())) == {"['sale 7 confirmed']"}
+        assert len(harness.sales()) == len(numbers), "what was made is not made again"
+        assert harness.calls()["nexudus"]["GET coworkerproducts"] < 10
+
+
+def test_a_currency_that_is_no_code_is_not_remembered_and_stops_no_charge(harness: Harness) -> None:
+    harness.edit("products", PRODUCTS[1], CurrencyCode="pounds")
+    decided(harness, 101, 30)
+    assert send(harness).ok
+    assert [sale["Quantity"] for sale in harness.sales()] == [30]
+    assert recalled(harness.sites.store, "london", memory.CURRENCY) is None, "the report names it beside every amount"
+    harness.edit("products", PRODUCTS[1], CurrencyCode="GBP")
+    decided(harness, 102, 40)
+    assert send(harness).ok
+    assert recalled(harness.sites.store, "london", memory.CURRENCY) == "GBP"
+
+
+def test_a_refund_of_a_refused_sale_that_a_person_then_waives_has_nothing_to_undo(harness: Harness) -> None:
+    job = decided(harness, 101, 30)
+    refused(harness, 101)
+    harness.refund(job)
+    harness.advance(minutes=1)
+    assert charge(harness).ok
+    assert line(harness, job, "undo_sale")["state"] == "priced", "whether there is anything to undo, a person says"
+    decide(harness.sites, [reference("london", str(job), "sale", 0)], "void", reason="never made", operator="test")
+    harness.forget_calls()
+    assert charge(harness).ok
+    undone = line(harness, job, "undo_sale")
+    assert (undone["state"], undone["detail"]) == ("confirmed", "nothing had been charged")
+    assert harness.writes() == {}
+
+
 @pytest.mark.parametrize("fate", ["deleted", "unclear delete", "unclear sale", "voided"])
 def test_a_refund_undoes_what_there_is_to_undo(harness: Harness, fate: str) -> None:
     job = decided(harness, 101, 30)
@@ -327,6 +414,22 @@ def test_a_credit_whose_read_back_fails_is_looked_up_and_not_written_again(harne
     harness.advance(minutes=16)
     assert charge(harness).ok
     assert (line(harness, job, "credit")["state"], harness.credits()[501]) == ("confirmed", 60)
+
+
+def test_a_pause_that_nexudus_asks_for_while_credits_are_used_ends_the_run_and_the_next_one_uses_them_once(
+    harness: Harness,
+) -> None:
+    first, second = printed(harness, 201, 40), decided(harness, 202, 30)
+    harness.fault("nexudus", f"PUT {CREDIT}", "throttle", times=99, style="429_retry_after", seconds=3600)
+    kind, text = send(harness).failures["nexudus_print_charges"]
+    assert (kind, "HTTP 429" in text) == ("TransientError", True), text
+    assert {line(harness, job, "credit")["state"] for job in (first, second)} == {"priced"}
+    assert harness.credits() == dict.fromkeys(map(credit_of, HOLDERS), 100)
+    harness.heal()
+    harness.sites.close()  # the pause is the client's
+    assert send(harness).ok
+    assert {line(harness, job, "credit")["state"] for job in (first, second)} == {"confirmed"}
+    assert harness.credits() == {credit_of(201): 60, credit_of(202): 70, credit_of(203): 100}
 
 
 def test_a_credit_used_under_an_unknown_reference_stops_the_site(harness: Harness) -> None:

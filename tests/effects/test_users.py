@@ -172,6 +172,76 @@ def test_a_change_that_papercut_refuses_is_reported_and_tried_by_the_next_run(ha
     assert harness.users()[mail(102)]["card_number"] == "CARD-2"
 
 
+def test_a_user_whose_settings_are_refused_after_it_was_made_is_completed_by_the_next_run(harness: Harness) -> None:
+    harness.add("coworkers", customer(104, **PAYS))
+    harness.fault("london", "api.setUserProperties", "was_successful_false", style="fault")
+    assert harness.sync().ok
+    assert said(harness)[0][:2] == ("create", "failed")
+    assert "The change could not be saved" in said(harness)[0][2]
+    made = harness.users()[mail(104)]
+    assert made["notes"] == "", "it is there, without our mark"
+    assert harness.sync().ok
+    completed = harness.users()[mail(104)]
+    assert (completed["notes"], completed["pin"]) == (mark("london", 104), made["pin"])
+    assert completed["restricted"] is False, "who pays as they print is never stopped at 0"
+
+
+def test_a_renamed_user_whose_new_fields_are_refused_keeps_the_new_name_and_gets_them_by_the_next_run(
+    harness: Harness,
+) -> None:
+    planned(harness, 101, Email="new@example.com", FullName="New Name")
+    harness.fault("london", "api.setUserProperties", "was_successful_false", style="fault")
+    assert apply(harness).ok
+    assert said(harness)[0][:2] == ("rename", "failed")
+    assert "The change could not be saved" in said(harness)[0][2]
+    assert harness.users()["new@example.com"]["full_name"] == "Customer 101"
+    assert mail(101) not in harness.users()
+    assert harness.sync().ok
+    assert harness.users()["new@example.com"]["full_name"] == "New Name"
+    assert mail(101) not in harness.users(), "the rename was taken for one that was not made"
+
+
+def test_a_user_that_is_gone_when_it_is_to_be_removed_is_removed(harness: Harness) -> None:
+    planned(harness, 102, Active=False)
+    harness.papercut("deleteExistingUser", mail(102))
+    harness.forget_calls()
+    assert apply(harness).ok
+    assert said(harness)[0] == ("remove", "done", "the user was gone already")
+    assert harness.writes() == {}
+    with harness.sites.store.connect() as con:
+        assert mail(102) not in ownership.owned(con, "london")["username"].to_list()
+
+
+def test_a_password_whose_answer_was_lost_is_written_again(harness: Harness) -> None:
+    """Nobody can read a password: one that may have been written, or not, counts as one that is not known."""
+    before = harness.users()[mail(102)]["password"]
+    harness.papercut("setConfigValue", PIN_LENGTH, "12")
+    harness.fault("london", "api.setUserProperties", "drop_before", times=99)
+    assert not harness.sync().ok
+    assert harness.users()[mail(102)]["password"] == before
+    with harness.sites.store.connect() as con:
+        known = ownership.owned(con, "london").filter(username=mail(102))
+    assert known["password_length"].to_list() == [None]
+    harness.heal()
+    assert harness.sync().ok
+    assert len(harness.users()[mail(102)]["password"]) == 12
+    with harness.sites.store.connect() as con:
+        known = ownership.owned(con, "london").filter(username=mail(102))
+    assert known["password_length"].to_list() == [12]
+
+
+def test_a_name_that_is_refused_puts_no_pin_in_doubt(harness: Harness) -> None:
+    """Only what may have been written, and cannot be read, is written again."""
+    planned(harness, 102, FullName="New Name")
+    harness.fault("london", "api.setUserProperties", "was_successful_false", style="fault")
+    assert apply(harness).ok
+    assert said(harness)[0][:2] == ("update", "failed")
+    harness.forget_calls()
+    assert harness.sync().ok
+    assert ("update", "done", "changed full_name") in said(harness)
+    assert harness.users()[mail(102)]["full_name"] == "New Name"
+
+
 @pytest.mark.parametrize(("field", "value"), [("notes", STAFF), ("internal", "FALSE")])
 def test_a_user_that_staff_took_since_the_plan_is_not_removed(harness: Harness, field: str, value: str) -> None:
     harness.switch(set_internal="honour")
@@ -274,6 +344,15 @@ def test_a_flag_that_somebody_takes_back_at_once_ends_the_command(harness: Harne
     )  # fmt: skip
     assert (result.kind, result.halt is not None) == ("undone", True)
     assert "was saved, but did not set PaperCutFreePrinting" in result.detail
+
+
+def test_a_customer_who_is_deleted_between_the_look_and_the_write_is_skipped(harness: Harness) -> None:
+    result = during(
+        harness, "nexudus", READ, lambda: set_flags(harness.sites.nexudus, 102, FREE),
+        lambda: harness.delete("coworkers", 102), after=1,
+    )  # fmt: skip
+    assert harness.calls()["nexudus"]["PUT coworkers"] == 1, "both looks found the customer"
+    assert (result.kind, result.halt, result.detail) == ("skipped", None, "is no longer in Nexudus")
 
 
 # Our mark -------------------------------------------------------------------------------------------------------------

@@ -306,6 +306,9 @@ def test_faults_reach_a_site(london: Api) -> None:
     assert balance(london).headers["content-type"].startswith("text/html")
     fault("was_successful_false")
     assert xmlrpc.client.loads(balance(london).content)[0] == (False,)
+    fault("was_successful_false", style="fault")
+    with pytest.raises(xmlrpc.client.Fault, match="could not be saved"):
+        xmlrpc.client.loads(balance(london).content)
     fault("throttle", style="429_retry_after", seconds=3)
     assert balance(london).headers["retry-after"] == "3"
     assert xmlrpc.client.loads(balance(london).content)[0]

@@ -50,16 +50,19 @@ lock:  ## new exact versions in requirements.lock; needs uv
 # longest files. One file or one test is run without this: it would only wait for the processes.
 EVERY_TEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-MONEY_TESTS := store/test_ledger store/test_ownership effects/test_effect effects/test_charges effects/test_users $\
-domain/people/test_plan domain/people/test_differences domain/people/test_ownership domain/money/test_credits $\
-domain/money/test_attribution domain/money/test_charges domain/money/test_reconcile domain/money/test_recovery $\
-operations/test_recover operations/test_access operations/test_adopt steps/test_sync steps/test_reruns steps/test_report
-MONEY_CODE := pipeline/effects/*.py,pipeline/steps/charge.py,pipeline/steps/sync_users.py,$\
-pipeline/store/ledger.py,pipeline/store/lines.py,pipeline/store/ownership.py,pipeline/store/stops.py,$\
-pipeline/operations/recover.py,pipeline/operations/held.py,pipeline/services/papercut/system.py,$\
-pipeline/domain/money/attribution.py,pipeline/domain/money/charges.py,pipeline/domain/money/credits.py,$\
-pipeline/domain/money/lookup.py,pipeline/domain/money/reconcile.py,pipeline/domain/money/recovery.py,$\
-pipeline/domain/people/plan.py,pipeline/domain/people/differences.py,pipeline/domain/people/ownership.py
+MONEY_TESTS := store/test_ledger store/test_lines store/test_ownership store/test_stops store/test_sites $\
+effects/test_effect effects/test_charges effects/test_users $\
+domain/people/test_accounts domain/people/test_plan domain/people/test_differences domain/people/test_ownership $\
+domain/money/test_assigned domain/money/test_attribution domain/money/test_charges domain/money/test_credits $\
+domain/money/test_history domain/money/test_payers domain/money/test_reconcile domain/money/test_recovery $\
+domain/money/test_references domain/money/test_reversals $\
+operations/test_recover operations/test_access operations/test_adopt operations/test_assign $\
+steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries steps/test_setup_changes steps/test_report
+MONEY_CODE := pipeline/effects/*.py,pipeline/domain/money/*.py,pipeline/domain/people/*.py,$\
+pipeline/steps/charge.py,pipeline/steps/decide.py,pipeline/steps/sync_users.py,$\
+pipeline/store/assignments.py,pipeline/store/history.py,pipeline/store/ledger.py,pipeline/store/lines.py,$\
+pipeline/store/ownership.py,pipeline/store/sites.py,pipeline/store/stops.py,$\
+pipeline/operations/recover.py,pipeline/operations/held.py,pipeline/services/papercut/system.py
 
 # Nothing is fetched that the lock does not name with its hash; the project itself is built without fetching a builder.
 $(READY): requirements.lock pyproject.toml

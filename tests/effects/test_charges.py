@@ -19,12 +19,13 @@ from pipeline.domain.money.references import reference
 from pipeline.effects.effect import CONNECTIONS
 from pipeline.effects.sales import ATTEMPTS, CHUNK, MANY
 from pipeline.errors import ConfigError, MissingError, UnsafeError
-from pipeline.operations.held import decide
-from pipeline.store import memory
+from pipeline.operations.held import decide, waiting
+from pipeline.store import ledger, memory
 from pipeline.store.lines import lines_of_site, moved_by, one_line
 from tests.campaign.runs import CHARGES
 from tests.harness import Harness, during, running
-from tests.stores import recalled
+from tests.stores import charge as charge_of
+from tests.stores import charges, mover, recalled, transaction
 from tests.worlds import PRODUCTS, credit, customer, mail, world
 
 DECIDED, SENT = CHARGES[:-1], CHARGES[-1:]
@@ -523,6 +524,18 @@ def test_a_decision_is_proved_before_it_is_stored(harness: Harness) -> None:
     choose(second, state="priced")
     assert charge(harness).ok
     assert sorted(each["Quantity"] for each in harness.sales()) == [30, 40]
+
+
+def test_what_waits_for_a_person_is_shown_for_every_site_that_has_any(harness: Harness) -> None:
+    ref = held_sale(harness, 101, 30)
+    ours, (site,) = [("london", ref, "held")], harness.sites
+    for shown in (waiting(harness.sites), waiting(harness.sites, [site])):
+        assert [(line["site"], line["ref"], line["state"]) for line in shown] == ours
+    assert waiting(harness.sites, []) == []
+    with transaction(harness.sites.store) as con:  # a line of a site that left bridge.toml, whose name is not known
+        ledger.enter(con, charges(charge_of("7", state="held", site="york")), mover())
+    assert [line["site"] for line in waiting(harness.sites)] == ["london", "york"]
+    assert [line["site"] for line in waiting(harness.sites, [site])] == ["london"]
 
 
 def test_a_held_credit_has_no_sale_and_a_line_without_customer_cannot_be_sent(harness: Harness) -> None:

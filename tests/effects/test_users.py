@@ -16,6 +16,7 @@ from pipeline.dagster.runs import SYNC
 from pipeline.effects.flags import set_flags
 from pipeline.effects.users import mark_user
 from pipeline.services.papercut.records import mark
+from pipeline.services.printing import Setup
 from pipeline.store import ownership
 from tests.harness import Harness, during, running
 from tests.worlds import PIN_LENGTH, customer, mail, world
@@ -291,6 +292,22 @@ def test_a_short_password_minimum_stops_before_anybody_is_changed(harness: Harne
     assert kind == "ConfigError"
     assert "has a minimum password length of '6'; at least 8 is needed" in text
     assert harness.writes() == {}
+
+
+def test_a_server_is_asked_whether_it_is_ready_for_its_users(harness: Harness) -> None:
+    """The first question is the door; a minimum that would refuse our passwords is found before anybody is written."""
+
+    def found() -> dict[str, list[str]]:
+        setup = Setup("email", 0, lambda: 3, lambda: 3)
+        asked = harness.sites["london"].printing.questions(setup)
+        assert asked[0][0] == "C6"
+        return {check: [finding.status for finding in ask()] for check, ask in asked}
+
+    before = found()
+    assert before["C6"] == ["pass"]
+    harness.papercut("setConfigValue", PIN_LENGTH, "6")
+    after = found()
+    assert [check for check in before if before[check] != after[check]] == ["C8"]
 
 
 @pytest.mark.parametrize("way", ["mode", "tag"])

@@ -6,22 +6,15 @@ The oracle is what Nexudus holds, and that the day still reconciles.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 
-import polars as pl
 import pytest
 
-from pipeline.domain.money.attribution import unattributed
-from pipeline.domain.money.charges import print_charges
 from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.operations import held
 from pipeline.operations.causes import causes
 from tests.commands import printbridge
-from tests.frames import NOW, World, customers, grants, jobs, rules
 from tests.harness import Harness, telling
 from tests.worlds import credit, customer, world
-
-GIVEN = {"job_id": pl.String, "coworker_id": pl.Int64, "email_key": pl.String}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +73,17 @@ def test_a_guests_job_is_listed_assigned_by_the_command_and_charged_once(harness
     assert sold(harness) == sorted([*before, (101, 44)])
     told = printbridge("explain", job).out
     assert "assigned to customer 101" in told
+
+
+def test_the_jobs_of_nobody_are_shown_site_by_site_until_a_person_decides(harness: Harness) -> None:
+    here, there = printed(harness, 9), printed(harness, 8, site="leeds")
+    london, leeds = harness.sites["london"], harness.sites["leeds"]
+    shown = [(row["site"], row["job_id"], row["cost"]) for row in held.ownerless([london, leeds])]
+    assert shown == [("london", here, 9), ("leeds", there, 8)]
+    assign(harness, here, to=None, only="london")
+    assert [row["job_id"] for row in held.ownerless([london, leeds])] == [there]
+    assert held.ownerless([london]) == []
+    assign(harness, there, to=None, only="leeds")
 
 
 def test_an_assigned_job_is_paid_with_the_credits_of_its_customer(harness: Harness) -> None:
@@ -158,45 +162,3 @@ def test_what_may_not_be_assigned_is_refused_with_the_reason(harness: Harness) -
     harness.sync(**{"printbridge/reread_days": "45"})
     with pytest.raises(UnsafeError, match="is no chargeable job without an owner"):
         assign(harness, guests, to=101, only="london")
-
-
-# --- the rule --------------------------------------------------------------------------------------------------------
-
-
-def lines(world_: World, assigned: pl.DataFrame) -> list[tuple[str, int, str]]:
-    from pipeline.domain.people.accounts import print_accounts
-
-    accounts = print_accounts(world_.customers, world_.grants, world_.uses, world_.rules, NOW)
-    names = world_.names
-    assert names is not None
-    made = print_charges(
-        world_.jobs, accounts=accounts, customers=world_.customers, names=names, grants=world_.grants,
-        uses=world_.uses, ledger=world_.ledger, rules=world_.rules, now=NOW, assigned=assigned,
-    )  # fmt: skip
-    return made.select("job_id", "coworker_id", "rule").rows()
-
-
-def test_what_a_person_decided_goes_before_a_name_that_became_ours_later() -> None:
-    people = customers("coworker_id pay\n1 y\n2 y")
-    owners = pl.DataFrame(
-        {"username": ["c1@example.com"], "owned_from": [NOW], "coworker_id": [1], "email_key": ["c1@example.com"]},
-        schema_overrides={"owned_from": pl.Datetime("us", "UTC")},
-    )
-    printed_before = World(
-        people, jobs("job_id\n7\n8\n9"), grants=grants("credit_id remaining_uses\n1 0"), names=owners,
-        rules=rules("pay_per_print"),
-    )  # fmt: skip
-    decided = pl.DataFrame([("7", 2, "c2@example.com"), ("8", None, None)], schema=GIVEN, orient="row")
-    assert sorted(lines(printed_before, decided)) == [("7", 2, "money"), ("9", 1, "money")]
-    assert sorted(lines(printed_before, decided.clear())) == [("7", 1, "money"), ("8", 1, "money"), ("9", 1, "money")]
-    nobody = owners.clear()
-    left = unattributed(printed_before.jobs, nobody, printed_before.rules, assigned=decided)
-    assert left["job_id"].to_list() == ["9"]
-
-
-def test_a_shared_account_is_nobodys_whatever_is_assigned() -> None:
-    people = customers("coworker_id pay\n2 y")
-    shared = World(people, jobs("job_id shared_account\n7 y"), rules=rules("pay_per_print"))
-    shared = replace(shared, names=pl.DataFrame(schema={"username": pl.String, "owned_from": pl.Datetime("us", "UTC"),
-                                                        "coworker_id": pl.Int64, "email_key": pl.String}))  # fmt: skip
-    assert lines(shared, pl.DataFrame([("7", 2, "c2@example.com")], schema=GIVEN, orient="row")) == []

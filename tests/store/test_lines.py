@@ -66,11 +66,12 @@ def test_lines_as_a_report_shows_them_are_those_of_the_site_with_the_reason_only
 ) -> None:
     enter(store, charge("1", state="held"), charge("2", state="held"), charge("3"), charge("4"), of_leeds("1"))
     moved(store, "2", "priced")
+    moved(store, "3", "sending", "held")
     jobs = wanted("1", "2", "3")
     with store.connect() as con:
         shown = lines.lines_shown(con, "london", jobs).sort("ref")
         whole = lines.lines_of_site(con, "london", jobs)
-    assert dict(shown.select("job_id", "reason").iter_rows()) == {"1": "because", "2": None, "3": None}
+    assert dict(shown.select("job_id", "reason").iter_rows()) == {"1": "because", "2": None, "3": "held"}
     assert shown.equals(whole.select(shown.columns)), "a report must show what the ledger has"
 
 

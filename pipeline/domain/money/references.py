@@ -52,7 +52,7 @@ def references(frame: pl.DataFrame, codes: Mapping[str, str] | None = None) -> p
         frame: columns site, job_id (at most 11 of 0-9 and A-Z), kind (of `KIND_LETTERS`), seq (0 to 35).
 
     Raises:
-        polars.exceptions.InvalidOperationError: a value does not fit.
+        polars.exceptions.PolarsError: a value does not fit.
     """
     # Few heads, paddings and tails are written out once, so that for a million lines only numbers are mapped.
     sites = frame["site"].unique().to_list() or [""]

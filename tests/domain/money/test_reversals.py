@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from pipeline.domain.money.reversals import TAKEN_BACK, replacing, taken_back, waiting
-from tests.frames import World, customers, jobs, ledger, short
+from pipeline.domain.money.reversals import RETRIED, TAKEN_BACK, reopened, replacing, taken_back, waiting
+from tests.frames import World, customers, jobs, ledger, short, shuffled
 
 PAYER = customers("coworker_id pay\n1 y")
 
@@ -59,3 +59,20 @@ def test_what_a_person_keeps_is_paid_and_only_what_lacks_is_decided() -> None:
         world = world.but(ledger=pl.concat([kept, ledger(back, undo_sale="confirmed")]))
         assert short(world.charge()) == lacks, f"cost {cost}"
         assert world.enter(world.charge()).charge().is_empty(), "and decided once"
+
+
+def test_what_is_decided_again_is_the_newest_line_that_was_taken_back() -> None:
+    """Two lines of a job were retried, then one stays: amounts, owner and rules are those of the last, in any order."""
+    lines = [
+        ("A", 1, 0, "sale", None, "twin", 60, 1, "a@x"), ("a", 2, 0, "undo_sale", "A", RETRIED, 60, 1, "a@x"),
+        ("B", 2, 1, "sale", None, "overdrawn", 40, 2, "b@x"), ("b", 3, 1, "undo_sale", "B", RETRIED, 40, 2, "b@x"),
+        ("C", 2, 0, "credit", None, "credits", 9, 3, "c@x"), ("D", 1, 2, "sale", None, "money", 7, 4, "d@x"),
+        ("d", 4, 2, "undo_sale", "D", TAKEN_BACK, 7, 4, "d@x"),
+    ]  # fmt: skip
+    names = ["ref", "revision", "seq", "kind", "undoes", "rule", "amount_cents", "coworker_id", "email_key"]
+    frame = pl.DataFrame(lines, schema=names, orient="row").with_columns(job_id=pl.lit("1"))
+    for seed in range(5):
+        assert reopened(shuffled(frame, seed)).to_dicts() == [
+            {"job_id": "1", "reopened_coworker_id": 2, "reopened_email_key": "b@x", "reopened_at": 2,
+             "asked": ["overdrawn"], "asked_amount": 40}
+        ]  # fmt: skip

@@ -112,10 +112,10 @@ def let_go(con: Connection, site: str, phase: str, part: Part, *, by: str, at: d
 
     Nothing is stopped otherwise: each row waits by itself, and goes when its reason goes.
     """
-    state, _ = states(con, site).get(phase, ("open", ""))
-    if state != "resumed":
+    latest = _latest(con, site, phase)
+    if latest.state != "resumed":
         return False
-    refused = _outdated(con, site, phase, Gate(part, "held"), at) if part.size else "nothing of it is held any more"
+    refused = _outdated(latest, Gate(part, "held"), at) if part.size else "nothing of it is held any more"
     record(con, site, phase, state="open", reason=refused or f"used by {by}", at=at)
     return not refused
 

@@ -178,6 +178,21 @@ def test_what_is_taken_back_before_it_was_sent_is_void_and_nothing_is_left_to_do
     assert found[reference("london", "5", "sale", 0)]["state"] == "priced", "others are left alone"
 
 
+def test_a_line_that_was_surely_not_done_is_cancelled_and_one_that_was_refused_is_not(
+    store: Warehouse,
+) -> None:
+    """What Nexudus refused after it was sent, a person decides; what never came about needs nobody."""
+    refused, never = charge("3"), charge("4")
+    enter(store, refused, never)
+    for line, state in ((refused, "held"), (never, "priced")):
+        move(store, line["ref"], "sending")
+        move(store, line["ref"], state)
+    enter(store, *(charge(line["job_id"], "undo_sale", undoes=line["ref"]) for line in (refused, never)))
+    with transaction(store) as con:
+        assert ledger.cancel_unsent(con, "london", mover()) == 1
+    assert (state_of(store, refused["ref"]), state_of(store, never["ref"])) == ("held", "void")
+
+
 # Credit use that an extract does not contain yet ---------------------------------------------------------------------
 
 

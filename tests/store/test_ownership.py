@@ -9,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from pipeline.store import ownership
+from pipeline.store.sql import insert
 from pipeline.store.warehouse import Warehouse
+from tests.domain.people.frames import users
 from tests.stores import transaction
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -114,6 +117,19 @@ def test_sites_do_not_mix(store: Warehouse) -> None:
     record(store, 0, event("anna", "owned", coworker_id=201), site="leeds")
     record(store, 1, event("anna", "released"), site="leeds")
     assert (owned(store).keys(), owned(store, "leeds").keys()) == ({"anna"}, set())
+
+
+def test_absent_is_who_was_ours_before_a_complete_list_and_is_not_on_it(store: Warehouse) -> None:
+    record(store, 0, event("anna", "owned"), event("ben", "owned"), event("cleo", "owned"), event("dan", "creating"))
+    record(store, 1, event("cleo", "released"))
+    record(store, 2, event("eve", "owned"))
+    record(store, 0, event("finn", "owned"), site="leeds")
+    with transaction(store) as con:
+        of_leeds = users("username\nanna").with_columns(site=pl.lit("leeds"))
+        insert(con, "print_users", pl.concat([users("username\nben"), of_leeds]))
+        assert ownership.absent(con, "london", NOW + timedelta(hours=1)) == ["anna"], "the list of leeds is another"
+        assert ownership.absent(con, "london", NOW + timedelta(hours=3)) == ["anna", "eve"]
+        assert ownership.absent(con, "london", NOW) == [], "who became ours since may not be on it yet"
 
 
 def test_nothing_to_record_touches_nothing(store: Warehouse) -> None:

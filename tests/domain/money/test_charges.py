@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.domain.money.attribution import attributed, unsettled
 from pipeline.domain.money.charges import print_charges
+from pipeline.domain.money.history import ACCESS, Past, kept
 from pipeline.domain.money.reasons import RULES
 from pipeline.domain.money.references import found_in
 from pipeline.domain.money.reversals import live
@@ -445,3 +446,20 @@ def test_nothing_to_decide() -> None:
     assert nothing.charge().is_empty()
     assert unsettled(ONE.clear(), names_of(PAYER), LEDGER.to_frame(), rules()).is_empty()
     assert live(table(LEDGER, "ref")).is_empty()
+
+
+def test_a_credit_that_paid_under_former_rules_is_not_there_for_the_rules_after_them() -> None:
+    """Each time is decided on its own; what one of them uses, the next has no more."""
+    old, now = rules(max_charge=500), rules(max_charge=600)
+    known = ((moment("11-01T00:00"), kept(old)), (moment("11-19T00:00"), kept(now)))
+    people, granted = customers("coworker_id\n1"), grants("credit_id remaining_uses\n1 45")
+    printed = jobs("job_id printed_at cost\n1 11-18T09:00 30\n2 11-19T09:00 10\n3 11-19T10:00 10")
+    made = print_charges(
+        printed, accounts=print_accounts(people, granted, uses(), now, NOW), customers=people, names=names_of(people),
+        grants=granted, uses=uses(), ledger=ledger(), rules=now, now=NOW,
+        past=Past(pl.DataFrame(schema=ACCESS), known),
+    )  # fmt: skip
+    assert short(made) == [
+        ("1", "credit", 0, 30, "priced", "credits"), ("2", "credit", 0, 10, "priced", "credits"),
+        ("3", "sale", 0, 10, "held", "overdrawn"),
+    ]  # fmt: skip

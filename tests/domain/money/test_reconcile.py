@@ -252,6 +252,17 @@ def test_findings_name_job_reference_customer_numbers_and_next_step() -> None:
     assert finding == f"Job 1, {ref}: Nexudus charged customer 2 instead of 1 for 50 cents; move the sale in Nexudus."
 
 
+def test_a_sale_of_which_nexudus_tells_no_total_is_worth_its_units() -> None:
+    row = only(compared(jobs(MATURE), lines("job_id\n1"), sales("job_id total_cents\n1 -")))
+    assert (row["finding"], row["nexudus_cents"]) == ("ok", 50)
+
+
+def test_a_day_counts_its_jobs_and_those_with_a_difference() -> None:
+    frame = compared(jobs("job_id\n1\n2"), lines("job_id\n1\n2"), sales("job_id quantity\n1 50\n2 49"))
+    told = summary(frame)
+    assert (told["jobs"], told["wrong"], told["unexplained_cents"], told["explained_cents"]) == (2, 1, 1, 0)
+
+
 def test_two_errors_do_not_cancel() -> None:
     told = lines("job_id amount_cents\n1 49\n2 51")
     held = sales("job_id quantity\n1 50\n2 50")

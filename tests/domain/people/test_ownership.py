@@ -45,6 +45,11 @@ def test_strangers_never_appear() -> None:
     assert plan.height == 0
 
 
+def test_a_user_that_is_not_ours_any_more_is_told_as_lost_and_one_that_never_was_as_foreign() -> None:
+    plan = planned(accounts("username credits\na 99\nb 99"), users("username marked\na n\nb n"), owned("username\na"))
+    assert dict(plan.select("username", "code").iter_rows()) == {"a": "lost", "b": "foreign"}
+
+
 # --- who leaves -------------------------------------------------------------------------------------------------------
 
 
@@ -76,6 +81,15 @@ def test_each_reason_has_its_consequence(reason: str, last_access: str, expected
     )
     assert plan["action"].to_list() == [expected]
     assert plan["coworker_id"].to_list() == [1]
+
+
+def test_who_left_is_known_by_the_e_mail_although_another_customer_is_preferred_for_it_now() -> None:
+    """Customer 9 made the user; the account of its e-mail is that of customer 1, and is suspended."""
+    plan = planned(
+        accounts("username reason\na suspended"), users("username marked_coworker_id\na 9"),
+        owned("username coworker_id\na 9"),
+    )  # fmt: skip
+    assert plan["action"].to_list() == ["remove"]
 
 
 def test_every_reason_is_covered() -> None:

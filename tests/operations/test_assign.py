@@ -76,6 +76,8 @@ def test_a_guests_job_is_listed_assigned_by_the_command_and_charged_once(harness
 
 
 def test_the_jobs_of_nobody_are_shown_site_by_site_until_a_person_decides(harness: Harness) -> None:
+    harness.papercut("addNewSharedAccount", "Office")
+    harness.print_job("staff", 7, shared_account="Office")  # of no person, and no person is asked whose it is
     here, there = printed(harness, 9), printed(harness, 8, site="leeds")
     london, leeds = harness.sites["london"], harness.sites["leeds"]
     shown = [(row["site"], row["job_id"], row["cost"]) for row in held.ownerless([london, leeds])]

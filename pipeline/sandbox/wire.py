@@ -120,7 +120,7 @@ def java_double(number: float | Decimal) -> str:
 
 
 class _Builder(ET.TreeBuilder):
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:  # noqa: ARG002 - the parser's signature
+    def doctype(self, *_: str | None) -> None:
         raise ParseError("a DOCTYPE is not allowed")
 
 
@@ -185,28 +185,29 @@ def _write(value: Any) -> str:
     return f"<value>{_content(value)}</value>"
 
 
-def _content(value: Any) -> str:  # noqa: PLR0911 - one line for each type of the protocol
+def _content(value: Any) -> str:
     match value:
         case str():
-            return _escape(value)
+            content = _escape(value)
         case bool():
-            return f"<boolean>{int(value)}</boolean>"
+            content = f"<boolean>{int(value)}</boolean>"
         case int():
-            return f"<int>{value}</int>"
+            content = f"<int>{value}</int>"
         case float() | Decimal():
-            return f"<double>{java_double(value)}</double>"
+            content = f"<double>{java_double(value)}</double>"
         case list() | tuple():
-            return f"<array><data>{''.join(map(_write, cast('Sequence[object]', value)))}</data></array>"
+            content = f"<array><data>{''.join(map(_write, cast('Sequence[object]', value)))}</data></array>"
         case dict():
             struct = cast("Mapping[object, object]", value)
             members = ((_escape(str(name)), _write(item)) for name, item in struct.items())
-            return f"<struct>{''.join(f'<member><name>{n}</name>{v}</member>' for n, v in members)}</struct>"
+            content = f"<struct>{''.join(f'<member><name>{n}</name>{v}</member>' for n, v in members)}</struct>"
         case datetime():
-            return f"<dateTime.iso8601>{value:%Y%m%dT%H:%M:%S}</dateTime.iso8601>"
+            content = f"<dateTime.iso8601>{value:%Y%m%dT%H:%M:%S}</dateTime.iso8601>"
         case bytes():
-            return f"<base64>{base64.b64encode(value).decode('ascii')}</base64>"
+            content = f"<base64>{base64.b64encode(value).decode('ascii')}</base64>"
         case _:
             raise TypeError(f"unsupported Java type: {type(value)}")
+    return content
 
 
 def _escape(text: str) -> str:

@@ -38,17 +38,12 @@ def add_user(server: Server, name: str) -> None:
 
 
 @method("addNewInternalUser", "SSSSSS", "SSSSSSB")
-def add_internal_user(  # noqa: PLR0917 - the wire has positions only
-    server: Server,
-    name: str,
-    password: str,
-    full_name: str,
-    email: str,
-    card: str,
-    pin: str,
-    *send_email: bool,
-) -> None:
-    """An internal user, checked in the order name, password, PIN, card, licence."""
+def add_internal_user(server: Server, name: str, password: str, *others: str) -> None:
+    """An internal user, checked in the order name, password, PIN, card, licence.
+
+    The wire has positions only: full name, e-mail, card, PIN, and in newer versions whether to send an e-mail.
+    """
+    full_name, email, card, pin, *send_email = others
     if server.switch("create_arity", "both") not in ("both", 6 + len(send_email), str(6 + len(send_email))):
         raise NoSuchMethodError
     if server.switch("internal_disabled", "allow") == "fault":
@@ -247,10 +242,9 @@ def adjust_if_available(server: Server, name: str, amount: float, comment: str, 
 
 
 @method("adjustUserAccountBalanceIfAvailableLeaveRemaining", "SDDSS")
-def adjust_leaving(  # noqa: PLR0917 - the wire has positions only
-    server: Server, name: str, amount: float, leave: float, comment: str, account: str
-) -> bool:
-    """As above when at least `leave` remains; false: it would not."""
+def adjust_leaving(server: Server, name: str, amount: float, leave: float, *others: str) -> bool:
+    """As above when at least `leave` remains (then comment and account); false: it would not."""
+    comment, account = others
     row = _account(server, name, account)
     enough = server.records.available(row) + money(amount) >= money(leave)
     if enough or amount >= 0:

@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.errors import ConfigError
+
 DAGSTER_YAML = """\
 # Dagster's own settings; read only from DAGSTER_HOME, which `printbridge` sets to this folder.
 telemetry: {enabled: false}
@@ -65,13 +67,38 @@ def home() -> Home:
 
 
 def prepared_home() -> Home:
-    """The state folder, made if need be, private to its owner, and known to Dagster as its home."""
+    """The state folder, made if need be, private to its owner, and known to Dagster as its home.
+
+    Raises:
+        ConfigError: nothing can be written there, or it holds what is not ours; nothing was changed.
+    """
     os.umask(0o077)
     state = home()
-    state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state.path.chmod(0o700)  # a checkout brings the folder with it, open to others
     dagster_yaml = state.path / "dagster.yaml"
-    if not dagster_yaml.exists():
-        dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
+    try:
+        state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not dagster_yaml.exists():
+            _refuse_if_foreign(state.path)
+            dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
+        state.path.chmod(0o700)  # a checkout brings the folder with it, open to others
+    except OSError as error:
+        raise ConfigError(
+            f"The state folder {state.path} cannot be written: {error.strerror} ({error.filename or state.path})",
+            "give its owner, who runs printbridge, the right to write there, make room on the disk, or name another"
+            " folder with PRINTBRIDGE_HOME",
+        ) from error
     os.environ["DAGSTER_HOME"] = str(state.path)
     return state
+
+
+def _refuse_if_foreign(path: Path) -> None:
+    """A folder that somebody else uses, such as /tmp, would be closed to everybody but us."""
+    names = {each.name for each in path.iterdir() if not each.name.startswith(".")} - {"lost+found"}
+    found = sorted(names)
+    if found and "warehouse.duckdb" not in names:
+        raise ConfigError(
+            f"{path} is no state folder of printbridge: it holds {found[0]}"
+            + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+            + ", and no warehouse of ours; nothing in it was changed",
+            "name a new or an empty folder with PRINTBRIDGE_HOME",
+        )

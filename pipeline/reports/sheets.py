@@ -19,7 +19,7 @@ import polars as pl
 
 from pipeline.domain.money.attribution import counts
 from pipeline.domain.money.reconcile import day_bounds, whole_cents
-from pipeline.domain.money.reversals import live
+from pipeline.domain.money.reversals import carried_out, live, waiting
 from pipeline.domain.rules import SiteRules
 
 _MEANS = ("credits", "money", "waived", "held")
@@ -44,7 +44,7 @@ class Part(NamedTuple):
     jobs: pl.DataFrame
     """One row per job, in order of time: its cost, what paid for it, and whose it is."""
     lines: pl.DataFrame
-    """The ledger lines that are shown one by one: waiting, voided, and every reversal."""
+    """The ledger lines that are shown one by one: waiting, voided, every reversal, and what waits for one."""
     booked: pl.DataFrame
     """What accountants book, by customer: coworker_id and the sums in cents."""
 
@@ -58,8 +58,10 @@ def part(jobs: pl.DataFrame, ledger: pl.DataFrame, of: Month) -> Part:
         of: the month.
     """
     printed_jobs, lines = _of_month(jobs, ledger, of)
-    charged = _charged(printed_jobs, lines, of.rules)
-    return Part(_own(_shown(charged, of)), _own(lines.filter(_told())), _booked(lines))
+    stands = carried_out(lines)
+    charged = _charged(printed_jobs, stands, of.rules)
+    told = lines.filter(_told() | pl.col("ref").is_in(waiting(lines)["ref"].implode()))
+    return Part(_own(_shown(charged, of)), _own(told), _booked(stands))
 
 
 def sheets(parts: Sequence[Part], of: Month) -> dict[str, pl.DataFrame]:
@@ -300,7 +302,7 @@ def _printers(charged: pl.DataFrame) -> pl.DataFrame:
 
 
 def _held_and_refunds(lines: pl.DataFrame, people: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
-    """Lines that wait for a person or an answer, lines that a person voided, and every reversal."""
+    """Lines that wait for a person, an answer or a reversal, lines that a person voided, and every reversal."""
     return (
         lines.join(people, on="coworker_id", how="left")
         .sort("printed_at", "ref")
@@ -351,6 +353,8 @@ def _summary(charged: pl.DataFrame, lines: pl.DataFrame, days: pl.DataFrame, mon
     pages, missed = pl.col("pages"), pl.col("not_charged_cents")
     customers = pl.col("coworker_id").filter("charged").drop_nulls().n_unique()
     back = lines.filter(pl.col("undoes").is_not_null(), pl.col("state") != "void")
+    done = pl.col("state") == "confirmed"
+    wait = lines.join(waiting(lines), on="ref", how="semi")
     figures: list[tuple[str, int, int | None]] = [
         ("jobs logged", charged.height, None),
         ("pages of chargeable jobs", _value(charged, pages.filter(chargeable).sum()), None),
@@ -360,7 +364,9 @@ def _summary(charged: pl.DataFrame, lines: pl.DataFrame, days: pl.DataFrame, mon
         ("chargeable in PaperCut", _value(charged, chargeable.sum()), _total(charged, "papercut_cents")),
         *((label, _value(charged, (pl.col(name) > 0).sum()), _total(charged, name)) for name, label in paid.items()),
         ("not charged", _value(charged, (missed > 0).sum()), _total(charged, "not_charged_cents")),
-        ("reversed", back.height, _total(back, "amount_cents")),
+        ("reversed", back.filter(done).height, _total(back.filter(done), "amount_cents")),
+        ("still to be reversed", back.filter(~done).height, _total(back.filter(~done), "amount_cents")),
+        ("charged once that is done", wait.height, _total(wait, "amount_cents")),
         ("sales in Nexudus", days.filter(pl.col("nexudus_cents") > 0).height, _total(days, "nexudus_cents")),
         ("unexplained", days.filter(pl.col("unexplained_cents") != 0).height, _total(days, "unexplained_cents")),
     ]

@@ -65,7 +65,8 @@ def lines_of_site(con: Connection, site: str, jobs: pl.DataFrame | None = None) 
 
 
 _SHOWN = """
-SELECT c.ref, c.site, c.job_id, c.kind, c.printed_at, c.coworker_id, c.amount_cents, c.undoes, c.rule, e.state, e.reason
+SELECT c.ref, c.site, c.job_id, c.revision, c.kind, c.printed_at, c.coworker_id, c.amount_cents, c.undoes, c.rule,
+    e.state, e.reason
 FROM charge c JOIN (
     SELECT ref, arg_max(state, n) AS state, arg_max(if(state = 'held', detail, ''), n) AS reason
     FROM charge_event WHERE ref IN (SELECT c.ref FROM charge c SEMI JOIN wanted USING (job_id) WHERE c.site = $site)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.dagster.outcomes import Outcome, run_job
+from pipeline.operations.held import decide
 from pipeline.store import jobs
+from pipeline.store.lines import lines_in
 from tests.harness import Harness, running
 from tests.worlds import LEEDS, TODAY, credit, customer, world
 
@@ -95,3 +97,37 @@ def test_all_sites_together_are_the_sum_of_the_sites(harness: Harness) -> None:
         file = f"{name}.csv"
         assert rows(together[file]) == [row for report in alone for row in rows(report[file])], f"{file} differs"
     assert sum(int(row["money_cents"]) for row in rows(together["year_to_date.csv"])) == 100
+
+
+def test_a_charge_stands_in_the_report_until_its_reversal_is_done(harness: Harness) -> None:
+    """The refund of an invoiced sale is held: the customer still owes what is on the invoice, as the report says."""
+    me = 101
+    job = harness.print_job("c101@example.com", 60)["job_id"]
+    harness.advance(minutes=31)
+    assert harness.run("london").ok
+    harness.bill(me)
+    harness.refund(job, amount=20)
+    harness.advance(minutes=1)
+    assert harness.run("london").ok
+    with harness.sites.store.connect() as con:
+        (held_line,) = lines_in(con, "london", "held").iter_rows(named=True)
+
+    def figures() -> tuple[int, ...]:
+        assert harness.reconcile().ok
+        files = made(harness, "london")
+        (booked,) = [row for row in rows(files["year_to_date.csv"]) if row["coworker_id"] == str(me)]
+        summary = {row["figure"]: int(row["amount_cents"] or 0) for row in rows(files["summary.csv"])}
+        assert int(booked["money_cents"]) == summary["charged as money"]
+        names = ("charged as money", "still to be reversed", "charged once that is done", "reversed")
+        return (*(summary[name] for name in names), int(booked["invoiced_cents"]), int(booked["refunds_cents"]))
+
+    def in_nexudus() -> int:
+        return sum(sale["Quantity"] for sale in harness.sales() if sale["CoworkerId"] == me)
+
+    assert figures() == (90, 60, 40, 0, 90, 0)
+    assert in_nexudus() == 90, "30 and 60, both on an invoice"
+    decide(harness.sites, [held_line["ref"]], "confirmed", reason="credited by hand", operator="test")
+    harness.advance(minutes=1)
+    assert harness.run("london").ok
+    assert figures() == (70, 0, 0, 60, 30, 60)
+    assert in_nexudus() - 60 == 70, "the credit note takes 60 from what is there"

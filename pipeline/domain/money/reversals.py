@@ -29,6 +29,19 @@ def live(ledger: pl.DataFrame) -> pl.DataFrame:
     return standing(ledger).filter(pl.col("stands") == "live").select(ledger.columns)
 
 
+def carried_out(ledger: pl.DataFrame) -> pl.DataFrame:
+    """The lines as Nexudus has them by now: a charge stands until its reversal is done, and what replaces it waits.
+
+    Args:
+        ledger: all lines of some jobs, as for `waiting`.
+
+    Returns:
+        The rows of ledger, without the reversals that are neither done nor refused, and the lines that wait for one.
+    """
+    pending = pl.col("undoes").is_not_null() & ~pl.col("state").is_in(_SETTLED)
+    return ledger.filter(~pending).join(waiting(ledger), on="ref", how="anti")
+
+
 def standing(ledger: pl.DataFrame) -> pl.DataFrame:
     """The original lines, each with `stands` and `kept`.
 

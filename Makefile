@@ -51,12 +51,12 @@ lock:  ## new exact versions in requirements.lock; needs uv
 EVERY_TEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 MONEY_TESTS := store/test_ledger store/test_lines store/test_ownership store/test_stops store/test_sites $\
-effects/test_effect effects/test_charges effects/test_users $\
+effects/test_effect effects/test_sales effects/test_credits effects/test_deleted effects/test_flags effects/test_users $\
 domain/people/test_accounts domain/people/test_plan domain/people/test_differences domain/people/test_ownership $\
 domain/money/test_assigned domain/money/test_attribution domain/money/test_charges domain/money/test_credits $\
 domain/money/test_history domain/money/test_payers domain/money/test_reconcile domain/money/test_recovery $\
 domain/money/test_references domain/money/test_reversals $\
-operations/test_recover operations/test_access operations/test_adopt operations/test_assign $\
+operations/test_recover operations/test_access operations/test_adopt operations/test_assign operations/test_held $\
 steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries steps/test_setup_changes steps/test_report
 MONEY_CODE := pipeline/effects/*.py,pipeline/domain/money/*.py,pipeline/domain/people/*.py,$\
 pipeline/steps/charge.py,pipeline/steps/decide.py,pipeline/steps/sync_users.py,$\

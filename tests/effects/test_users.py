@@ -1,19 +1,19 @@
 """What becomes of a planned change of a person when the servers are not as they were when it was planned.
 
-What belongs here: users, flags and marks that somebody else changed, took or removed in between, and writes that fail.
-What does not: the plan (`test_plan.py`), the commands (`test_access.py`, `test_adopt.py`) and the ordinary course.
+What belongs here: users and marks that somebody else changed, took or removed in between, and writes that fail. What
+does not: flags (`test_flags.py`), the plan (`test_plan.py`), the commands (`test_access.py`, `test_adopt.py`) and the
+ordinary course.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from pipeline.dagster.outcomes import Outcome
 from pipeline.dagster.runs import SYNC
-from pipeline.effects.flags import set_flags
 from pipeline.effects.users import mark_user
 from pipeline.services.papercut.records import mark
 from pipeline.services.printing import Setup
@@ -313,53 +313,6 @@ def test_a_dry_run_plans_and_writes_nothing(harness: Harness, way: str) -> None:
     assert outcome.metadata["user_sync_plan"]["creates"] == 1
     assert outcome.metadata["nexudus_print_charges"]["dry_run"] is True
     assert harness.writes() == {}
-
-
-# Flags in Nexudus -----------------------------------------------------------------------------------------------------
-
-READ = "GET coworkers"
-
-
-@pytest.mark.parametrize(
-    ("prepare", "outcome", "words", "halts"),
-    [
-        (lambda given: given.delete("coworkers", 102), "skipped", "no longer in Nexudus", False),
-        (lambda given: given.edit("coworkers", 102, Archived=True), "skipped", "is archived now", False),
-        (lambda given: given.edit("coworkers", 102, **FREE), "skipped", "has it already", False),
-        (lambda given: given.edit("coworkers", 102, SimpleTimeZoneId=None), "refused", "PUT spaces/coworkers", False),
-        (lambda given: given.fault("nexudus", "PUT coworkers", "drop_before"), "unknown", "is not set yet", False),
-        (lambda given: given.fault("nexudus", "PUT coworkers", "drop_after"), "done", "", False),
-        (lambda given: given.fault("nexudus", READ, "status", times=99, after=2), "unknown", "was done", False),
-        (lambda given: given.fault("nexudus", READ, "status", times=99), "undone", "GET spaces", True),
-        (lambda given: given.fault("nexudus", "PUT coworkers", "throttle", times=99), "undone", "PUT", True),
-    ],
-    ids=["deleted", "archived", "set already", "refused", "lost", "answer lost", "no proof", "no answer", "throttled"],
-)  # fmt: skip
-def test_a_flag_is_set_or_it_is_said_why_not(
-    harness: Harness, prepare: Callable[[Harness], None], outcome: str, words: str, halts: bool
-) -> None:
-    prepare(harness)
-    result = set_flags(harness.sites.nexudus, 102, FREE)
-    assert (result.kind, result.halt is not None) == (outcome, halts), result
-    assert words in result.detail
-
-
-def test_a_flag_that_somebody_takes_back_at_once_ends_the_command(harness: Harness) -> None:
-    result = during(
-        harness, "nexudus", "PUT coworkers", lambda: set_flags(harness.sites.nexudus, 102, FREE),
-        lambda: harness.edit("coworkers", 102, PaperCutFreePrinting=False),
-    )  # fmt: skip
-    assert (result.kind, result.halt is not None) == ("undone", True)
-    assert "was saved, but did not set PaperCutFreePrinting" in result.detail
-
-
-def test_a_customer_who_is_deleted_between_the_look_and_the_write_is_skipped(harness: Harness) -> None:
-    result = during(
-        harness, "nexudus", READ, lambda: set_flags(harness.sites.nexudus, 102, FREE),
-        lambda: harness.delete("coworkers", 102), after=1,
-    )  # fmt: skip
-    assert harness.calls()["nexudus"]["PUT coworkers"] == 1, "both looks found the customer"
-    assert (result.kind, result.halt, result.detail) == ("skipped", None, "is no longer in Nexudus")
 
 
 # Our mark -------------------------------------------------------------------------------------------------------------

@@ -46,12 +46,6 @@ def decide_accounts(site: Site, run: Run) -> Made:
     printed. A dry run keeps no rules, so that a model can be tried with `printbridge plan`.
     """
     now = site.clock()
-    with site.store.connect() as con:
-        frame = tables.checked("print_accounts", _accounts(con, site.rules, now))
-        lists = {name: memory.recall(con, memory.ACCOUNT, memory.state_of(table)) for table, name in LISTS.items()}
-        last_look = memory.written(con, site.key, memory.ACCESS_SEEN)
-        customers, known = read(con, "nexudus_customers"), history.access(con, site.key)
-    news = access_news(frame, customers, known, last_look, now)
 
     def change(con: Connection) -> None:
         history.record_access(con, site.key, news, now)
@@ -60,8 +54,14 @@ def decide_accounts(site: Site, run: Run) -> Made:
         if not run.dry:
             history.record_rules(con, site.key, kept(site.rules), now)
 
-    site.store.commit(change)
-    site.store.replace("print_accounts", frame, site.key)
+    with site.store.connect() as con:
+        frame = tables.checked("print_accounts", _accounts(con, site.rules, now))
+        lists = {name: memory.recall(con, memory.ACCOUNT, memory.state_of(table)) for table, name in LISTS.items()}
+        last_look = memory.written(con, site.key, memory.ACCESS_SEEN)
+        customers, known = read(con, "nexudus_customers"), history.access(con, site.key)
+        news = access_news(frame, customers, known, last_look, now)
+        site.store.commit(change)
+        site.store.replace("print_accounts", frame, site.key)
     left_out = frame.drop_nulls("reason")
     reasons = numbered(REASONS, dict(left_out.group_by("reason").len().iter_rows()))
     return Made(frame, {"users": frame.height - left_out.height, **_named("left_out_{}", reasons)})
@@ -75,14 +75,13 @@ def decide_charges(site: Site) -> Made:
         names = ownership.names(con, site.key)
         past, assigned = history.past(con, site.key), assignments.assigned(con, site.key)
         decided = _charges(con, site, recent, names, lines_of_site(con, site.key, recent))
-        decided = _with_retried(con, site, decided, recent, names)
-    decided = tables.checked("print_charges", decided)
-    unattributed = attribution.unattributed(recent, names, rules, past, assigned)
-    waiting = _immature(recent, names, rules, now)
-    site.store.replace("print_charges", decided, site.key)
-    youngest: datetime | None = waiting.select(pl.col("printed_at").min()).item()
-    wake_at = (youngest + timedelta(minutes=rules.maturity_minutes)).isoformat() if youngest else ""
-    site.store.commit(lambda con: memory.remember(con, site.key, memory.WAKE, wake_at, now))
+        decided = tables.checked("print_charges", _with_retried(con, site, decided, recent, names))
+        unattributed = attribution.unattributed(recent, names, rules, past, assigned)
+        waiting = _immature(recent, names, rules, now)
+        youngest: datetime | None = waiting.select(pl.col("printed_at").min()).item()
+        wake_at = (youngest + timedelta(minutes=rules.maturity_minutes)).isoformat() if youngest else ""
+        site.store.replace("print_charges", decided, site.key)
+        site.store.commit(lambda con: memory.remember(con, site.key, memory.WAKE, wake_at, now))
     totals = numbered(tables.KINDS, dict(decided.group_by("kind").agg(pl.col("amount_cents").sum()).iter_rows()))
     held = decided.filter(state="held")
     return Made(
@@ -128,8 +127,9 @@ def plan_users(site: Site) -> PlanMade:
         {"username": name, "state": "owned", "without_credit_since": since, "reason": "credits came or went"}
         for name, since in lapsed.iter_rows()
     ]
-    site.store.commit(lambda con: ownership.record(con, site.key, events, now))
-    site.store.replace("user_sync_plan", frame, site.key)
+    with site.store.connect():
+        site.store.commit(lambda con: ownership.record(con, site.key, events, now))
+        site.store.replace("user_sync_plan", frame, site.key)
     verdict = plan.verdict(frame, owned.height, removed)
     numbers: dict[str, Number] = {
         "plan_id": plan.plan_id(frame), "verdict": "; ".join(verdict.blocked.values()) or "safe",

@@ -114,10 +114,10 @@ def read_users(site: Site, run: Run) -> Made:
         UnsafeError: the list is empty, or its users carry the mark of another warehouse.
         PrintbridgeError: the print system could not be read completely.
     """
-    identify(site)
     read_at = site.clock()
-    site.store.commit(lambda con: memory.note(con, site.key, memory.STARTED, run.id, read_at))
     with site.store.connect() as con:
+        identify(site)
+        site.store.commit(lambda con: memory.note(con, site.key, memory.STARTED, run.id, read_at))
         known = read(con, "print_users", site.key)
     found = site.printing.users(known, partial(_to_observe, site, known), site.clock())
     if not found.frame.height:
@@ -131,15 +131,15 @@ def read_users(site: Site, run: Run) -> Made:
         _refuse_foreign_users(con, site.key, users)
         replace(con, "print_users", users, site.key)
 
-    site.store.commit(change)
-
     def note(con: Connection) -> None:
         memory.remember(con, site.key, memory.problems("print_users"), json.dumps(odd), read_at)
         memory.note(con, site.key, memory.USERS_READ, read_at.isoformat(), read_at)
         _follow(con, site.key, users, read_at)
 
     odd = {problem.id: str(problem) for problem in found.problems}
-    site.store.commit(note)  # after the table: if this is lost, the next plan only thinks its users older
+    with site.store.connect():
+        site.store.commit(change)
+        site.store.commit(note)  # after the table: if this is lost, the next plan only thinks its users older
     return Made(users, {"restricted": int(users["restricted"].sum()), "marked": int(users["marked"].sum())})
 
 
@@ -256,7 +256,6 @@ def _read_list(sites: Sites, listing: Listing) -> Made:
             )
     frame = tables.checked(listing.table, frame.sort(listing.key))
     changed = frame.join(before, on=[listing.key, "updated_on"], how="anti").height
-    sites.store.commit(lambda con: replace(con, listing.table, frame))
 
     def note(con: Connection) -> None:
         memory.remember(con, memory.ACCOUNT, where, json.dumps(odd), now)
@@ -267,7 +266,9 @@ def _read_list(sites: Sites, listing: Listing) -> Made:
             at_once = regranted(frame, grants.newest(con))
             grants.observe(con, at_once, day=now.date(), at=now, actor="reading")
 
-    sites.store.commit(note)
+    with sites.store.connect():
+        sites.store.commit(lambda con: replace(con, listing.table, frame))
+        sites.store.commit(note)
     return Made(frame, {"changed": changed, "read": how, "unreadable": len(odd)})
 
 

@@ -44,17 +44,18 @@ def sync_users(site: Site, run: Run) -> Made:
     """
     with site.store.connect() as con:
         plan = read(con, "user_sync_plan", site.key)
-    plan_id = plans.plan_id(plan)
-    if run.dry:
-        if site.writes_nothing:
-            _remember(site)
-        return Made(tables.empty("print_user_sync"), {"dry_run": True, "plan_id": plan_id})
-    blocked, released, notice = site.store.commit(lambda con: _gate(con, site.key, plan, plan_id, site.clock()))
+        plan_id = plans.plan_id(plan)
+        if run.dry:
+            if site.writes_nothing:
+                _remember(site)
+            return Made(tables.empty("print_user_sync"), {"dry_run": True, "plan_id": plan_id})
+        blocked, released, notice = site.store.commit(lambda con: _gate(con, site.key, plan, plan_id, site.clock()))
     allowed = plan.clear() if notice else plans.permitted(pl.concat([plan, released]), plans.Verdict(blocked, {}))
     frame = _applied(site, allowed, plan_id)
-    site.store.commit(lambda con: _release_absent(con, site, plan))
-    if frame.filter(outcome="unknown").is_empty():
-        _remember(site)
+    with site.store.connect():
+        site.store.commit(lambda con: _release_absent(con, site, plan))
+        if frame.filter(outcome="unknown").is_empty():
+            _remember(site)
     numbers = numbered(tables.OUTCOMES, dict(frame.group_by("outcome").len().iter_rows()))
     for row in frame.filter(pl.col("outcome") != "done").iter_rows(named=True):
         run.say(f"{site.name}: {row['action']} of customer {row['coworker_id']}: {row['outcome']}: {row['detail']}")

@@ -60,16 +60,24 @@ class Warehouse:
         self._folders = tuple(folder for folder in (exports, backups) if folder)
         self._wait_seconds = wait_seconds
         self._engine: Connection | None = None
+        self._opened: Connection | None = None
+        """The file while it is open, which is the business of the thread that opened it."""
 
     @contextlib.contextmanager
     def connect(self) -> Generator[Connection, None, None]:
         """The open file, closed at the end of the block. Never call the network inside it.
+
+        To open and close it costs more than most questions. So a block inside a block uses the file as it is open: what
+        follows on each other without a call in between is put into one block.
 
         Raises:
             TransientError: another process held the file for too long.
             PermanentError: the file is damaged or of another version.
         """
         with _IN_PROCESS:
+            if self._opened is not None:
+                yield self._opened
+                return
             fresh = not self.path.exists()
             con = self._open()
             try:
@@ -77,11 +85,14 @@ class Warehouse:
                     self.path.chmod(0o600)
                 con.execute(f"USE {NAME}")
                 schema.ensure(con, self._backups)
+                self._opened = con
                 yield con
             except BaseException:
                 # Whatever state it is in: without its engine the file is free, and what was not committed is gone.
                 self.close()
                 raise
+            finally:
+                self._opened = None
             try:
                 con.execute("USE memory")
                 con.execute(f"DETACH {NAME}")

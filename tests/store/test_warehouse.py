@@ -27,7 +27,7 @@ from pipeline.domain import tables
 from pipeline.errors import PermanentError, TransientError
 from pipeline.home import prepared_home
 from pipeline.store import memory
-from pipeline.store.sql import read, replace
+from pipeline.store.sql import Connection, read, replace
 from pipeline.store.warehouse import Warehouse
 from tests.frames import grants, table
 from tests.stores import recalled, transaction
@@ -42,6 +42,13 @@ from pipeline.store.warehouse import Warehouse
 with Warehouse(Path(sys.argv[1])).connect():
     print("held", flush=True)
     sys.stdin.readline()
+"""
+
+IMPATIENT = """
+import sys
+from pathlib import Path
+from pipeline.store.warehouse import Warehouse
+Warehouse(Path(sys.argv[1]), wait_seconds=0.1).read("nexudus_credits")
 """
 
 
@@ -112,6 +119,55 @@ def test_the_file_is_free_after_every_use_while_the_process_lives(store: Warehou
     with held_by_another_process(store):
         pass
     assert recalled(store, "london", "name") == "kept", "the file must open again after another process had it"
+
+
+def test_a_block_inside_a_block_has_the_same_open_file_which_stays_held_to_the_end_of_the_outer_one(
+    store: Warehouse,
+) -> None:
+    with store.connect() as outer:
+        store.commit(lambda con: memory.note(con, "london", "name", "inner", NOW))
+        store.replace("nexudus_credits", grants("credit_id\n1"))
+        with store.connect() as inner:
+            assert inner is outer
+        assert recalled(store, "london", "name") == "inner", "what is committed inside is seen inside"
+        assert store.read("nexudus_credits")["credit_id"].to_list() == [1]
+        other = subprocess.run(
+            [sys.executable, "-c", IMPATIENT, str(store.path)], capture_output=True, text=True, check=False
+        )
+        assert "Another process held" in other.stderr, "the file must not be let go before the outer block ends"
+    with held_by_another_process(store):
+        pass
+
+
+def test_a_failure_inside_a_block_keeps_what_was_committed_before_it_and_frees_the_file(store: Warehouse) -> None:
+    def fail() -> None:
+        with store.connect():
+            store.commit(lambda con: memory.note(con, "london", "name", "kept", NOW))
+
+            def change(con: Connection) -> None:
+                memory.note(con, "london", "name", "lost", NOW)
+                raise KeyboardInterrupt
+
+            store.commit(change)
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    with held_by_another_process(store):
+        pass
+    assert recalled(store, "london", "name") == "kept"
+
+
+def test_another_thread_waits_for_the_end_of_a_block_with_blocks_inside(store: Warehouse) -> None:
+    seen: list[str | None] = []
+    thread = threading.Thread(target=lambda: seen.append(recalled(store, "london", "name")))
+    with store.connect():
+        store.commit(lambda con: memory.note(con, "london", "name", "half", NOW))
+        thread.start()
+        time.sleep(0.2)
+        assert not seen, "a thread must not use the file that another one has open"
+        store.commit(lambda con: memory.note(con, "london", "name", "whole", NOW))
+    thread.join()
+    assert seen == ["whole"]
 
 
 def test_a_file_put_in_place_of_another_is_the_one_that_is_read(store: Warehouse, tmp_path: Path) -> None:

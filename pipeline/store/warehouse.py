@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from types import ModuleType
+from typing import TypeVar, cast
 
 import duckdb
 import polars as pl
@@ -166,6 +169,7 @@ class Warehouse:
         if self._engine is not None:
             self._engine.execute(attach)
             return self._engine
+        _settle_pandas()
         small = not self.path.exists() or self.path.stat().st_size < SMALL
         few = {"threads": 1} if small else {}
         engine = duckdb.connect(":memory:", config={"temp_directory": f"{self.path}.tmp", **few})
@@ -178,6 +182,12 @@ class Warehouse:
             raise
         self._engine = engine
         return engine
+
+
+def _settle_pandas() -> None:
+    """Where pandas is not installed, say so once: DuckDB asks for each parameter, and Python would search the disk."""
+    if find_spec("pandas") is None:
+        cast("dict[str, ModuleType | None]", sys.modules)["pandas"] = None
 
 
 def _lock_down(con: Connection, folders: tuple[Path, ...]) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import duckdb
@@ -168,6 +169,23 @@ def test_another_thread_waits_for_the_end_of_a_block_with_blocks_inside(store: W
         store.commit(lambda con: memory.note(con, "london", "name", "whole", NOW))
     thread.join()
     assert seen == ["whole"]
+
+
+def test_pandas_is_not_looked_for_again_and_again_where_it_is_not_installed(store: Warehouse) -> None:
+    looked: list[str] = []
+
+    class Noting(MetaPathFinder):
+        def find_spec(self, fullname: str, *_: object) -> None:
+            looked.append(fullname)
+
+    store.commit(lambda con: memory.note(con, "london", "name", "value", NOW))
+    sys.meta_path.insert(0, Noting())
+    try:
+        assert recalled(store, "london", "name") == "value"
+        store.replace("nexudus_credits", grants("credit_id\n1"))
+    finally:
+        sys.meta_path.pop(0)
+    assert looked == [], "each look-up searches every folder of sys.path, several times for each statement"
 
 
 def test_a_file_put_in_place_of_another_is_the_one_that_is_read(store: Warehouse, tmp_path: Path) -> None:

@@ -58,14 +58,12 @@ def problems(table: str) -> str:
 
 def recall(con: Connection, site: str, name: str) -> str | None:
     """The newest value of a site, or None."""
-    found = _newest(con, site, name)
-    return found[1] if found else None
+    return _newest(con, site, name)[0]
 
 
 def written(con: Connection, site: str, name: str) -> datetime | None:
     """When the newest value of a site was written, UTC."""
-    found = _newest(con, site, name)
-    return found[2] if found else None
+    return _newest(con, site, name)[1]
 
 
 def remember(con: Connection, site: str, name: str, value: str, at: datetime) -> None:
@@ -76,16 +74,19 @@ def remember(con: Connection, site: str, name: str, value: str, at: datetime) ->
 
 def note(con: Connection, site: str, name: str, value: str, at: datetime) -> None:
     """Append a value inside a transaction, even if it is the newest one: its time counts."""
-    found = _newest(con, site, name)
-    n = found[0] + 1 if found else 0
-    con.execute("INSERT INTO memory VALUES (?, ?, ?, ?, ?)", [site, name, n, value, at])
+    con.execute(
+        "INSERT INTO memory SELECT $site, $name, coalesce(max(n) + 1, 0), $value, $at FROM memory"
+        " WHERE site = $site AND name = $name",
+        {"site": site, "name": name, "value": value, "at": at},
+    )
 
 
-def _newest(con: Connection, site: str, name: str) -> tuple[int, str, datetime] | None:
-    return con.execute(
-        "SELECT n, value, happened_at FROM memory WHERE site = $site AND name = $name ORDER BY n DESC LIMIT 1",
+def _newest(con: Connection, site: str, name: str) -> tuple[str | None, datetime | None]:
+    row = con.execute(
+        "SELECT arg_max(value, n), arg_max(happened_at, n) FROM memory WHERE site = $site AND name = $name",
         {"site": site, "name": name},
     ).fetchone()
+    return row or (None, None)
 
 
 def forget(con: Connection) -> None:

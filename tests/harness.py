@@ -6,22 +6,21 @@ servers' own state, never a table of printbridge.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
 import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from dagster import Definitions
 
 from assets.checks import STAGES
 from pipeline.dagster.outcomes import Outcome, run_job
@@ -29,16 +28,18 @@ from pipeline.dagster.runs import DRY_RUN_TAG, REREAD_TAG, SYNC
 from pipeline.definitions import ASSETS, build_defs
 from pipeline.home import prepared_home
 from pipeline.operations.resume import resume
-from pipeline.sandbox.app import start
-from pipeline.sandbox.database import new_files
 from pipeline.settings import Settings, load_settings
 from pipeline.site import Sites
 from pipeline.steps.run import Run
 from pipeline.steps.sync import STEPS
 from pipeline.store.lines import lines_of_site
+from tests.sandboxes import start
 from tests.worlds import LEEDS, LONDON, PRINTING_CREDIT, PRODUCTS, TODAY, Json
 
 T = TypeVar("T")
+
+TLS = httpx.create_ssl_context()
+"""One for all: to load the certificates takes longer than most questions."""
 
 NEEDS = {
     key.to_user_string(): {dep.asset_key.to_user_string() for spec in asset.specs for dep in spec.deps}
@@ -55,7 +56,7 @@ class Harness:
         self.ready = ready
         self.config = config
         self.state_folder = prepared_home()
-        self.control = httpx.Client(base_url=ready["control_url"] + "/", timeout=30, trust_env=False)
+        self.control = httpx.Client(base_url=ready["control_url"] + "/", timeout=30, trust_env=False, verify=TLS)
         self._runs = count(1)
         self._synced: set[str] = set()
         self._configure()
@@ -63,7 +64,12 @@ class Harness:
     def _configure(self) -> None:
         self.settings: Settings = load_settings(self.config)
         self.sites = Sites(self.settings, self.state_folder, wait=lambda _: None)
-        self.defs = build_defs(self.settings, sites=self.sites)
+        self.__dict__.pop("defs", None)
+
+    @cached_property
+    def defs(self) -> Definitions:
+        """The code location, made when something of Dagster is asked for the first time."""
+        return build_defs(self.settings, sites=self.sites)
 
     def reconfigure(self, replace: Mapping[str, str] | None = None, **environment: str) -> None:
         """Edit bridge.toml (text for text) or the environment, and start anew, as an operator does."""
@@ -266,15 +272,6 @@ def configuration(
     return "\n".join(lines) + "\n", environment
 
 
-@cache
-def database_files() -> Path:
-    """The files of a new PostgreSQL, made once: every sandbox of a test run would make the same."""
-    place = tempfile.TemporaryDirectory(prefix="printbridge-postgres-")
-    atexit.register(place.cleanup)
-    new_files(Path(place.name))
-    return Path(place.name)
-
-
 @contextmanager
 def running(
     folder: Path, given: Mapping[str, Any], sites: Mapping[str, Json] | None = None, **site_settings: Any
@@ -289,7 +286,7 @@ def running(
     """
     before, umask = dict(os.environ), os.umask(0o022)
     os.umask(umask)
-    with start(dict(given), folder / "sandbox", database_files() if shutil.which("cp") else None) as ready:
+    with start(dict(given), folder / "sandbox") as ready:
         for name in ready["sites"]:
             (folder / "sandbox" / f"printlog-{name}").mkdir()
         text, environment = configuration(ready, folder / "sandbox", sites, **site_settings)

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from pipeline.sandbox.app import start
 from pipeline.sandbox.nexudus.switches import SWITCHES
+from tests.sandboxes import start
 
 FIXTURES = Path(__file__).parent / "fixtures" / "nexudus"
 LONDON, PARIS = 1_420_000_011, 1_420_000_012

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from html import escape
 from pathlib import Path
@@ -30,7 +30,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipeline.sandbox.control import Control, Site, set_switches
 from pipeline.sandbox.core import Clock, Core
-from pipeline.sandbox.database import Cluster
+from pipeline.sandbox.database import BorrowedCluster, Cluster
 from pipeline.sandbox.misbehaviour import CLOSED, Perform, misbehave, response
 from pipeline.sandbox.nexudus import Answer, Nexudus
 from pipeline.sandbox.nexudus.records import dump, load
@@ -44,6 +44,8 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 START_SECONDS = 60.0
 STOP_SECONDS = 3.0
 TICK_SECONDS = 0.1
+
+READY, LOG = "ready.json", "sandbox.log"
 
 
 class DidNotStartError(RuntimeError):
@@ -156,7 +158,7 @@ class Sandbox:
 
 
 def serve(
-    world: Json, ready_file: Path, port: int = 0, *, until_eof: bool = False, database_files: Path | None = None
+    world: Json, ready_file: Path, port: int = 0, *, until_eof: bool = False, database_server: str | None = None
 ) -> None:
     """Serve a world until SIGTERM or SIGINT.
 
@@ -165,23 +167,23 @@ def serve(
         ready_file: written when everything answers.
         port: the port on 127.0.0.1; 0 takes a free one.
         until_eof: also stop when standard input ends, which it does when the parent process is gone.
-        database_files: see `Cluster`.
+        database_server: the address of a running server, see `BorrowedCluster`; without it one is started: slower.
 
     Raises:
         ValueError: the world holds a value that its service could not.
         OSError: the port is taken.
     """
-    asyncio.run(_serve(world, ready_file, port, database_files, until_eof=until_eof))
+    asyncio.run(_serve(world, ready_file, port, database_server, until_eof=until_eof))
 
 
-async def _serve(world: Json, ready_file: Path, port: int, database_files: Path | None, *, until_eof: bool) -> None:
+async def _serve(world: Json, ready_file: Path, port: int, database_server: str | None, *, until_eof: bool) -> None:
     stopped = _stop_event(until_eof=until_eof)
     core = Core(Clock.starting_at(world.get("clock")), {})
     set_switches(core, world.get("switches", {}))
     nexudus = Nexudus(core, _with_locations(world))
     listener = socket.create_server((HOST, port))
     async with AsyncExitStack() as stack:
-        sites = await _sites(core, world.get("sites", {}), ready_file.parent, database_files, stack)
+        sites = await _sites(core, world.get("sites", {}), ready_file.parent, database_server, stack)
         sandbox = Sandbox(core, nexudus, sites)
         server = Server(
             uvicorn.Config(
@@ -215,13 +217,15 @@ def _with_locations(world: Json) -> Json:
 
 
 async def _sites(
-    core: Core, worlds: Json, folder: Path, database_files: Path | None, stack: AsyncExitStack
+    core: Core, worlds: Json, folder: Path, database_server: str | None, stack: AsyncExitStack
 ) -> dict[str, Site]:
     """Start the PaperCut servers, which stop with the stack. Their print files go below `folder`."""
     if not worlds:
         return {}
-    place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="printbridge-sandbox-")))
-    cluster = Cluster(place, database_files)
+    if database_server:
+        cluster: Cluster = BorrowedCluster(database_server)
+    else:
+        cluster = Cluster(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="printbridge-sandbox-"))))
     await cluster.start()
     stack.push_async_callback(cluster.stop)
     sites: dict[str, Site] = {}
@@ -258,28 +262,21 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def start(world: Json, folder: Path, database_files: Path | None = None) -> Generator[Json]:
+def start(world: Json, folder: Path) -> Generator[Json]:
     """Run a sandbox in a process of its own for the length of a `with` block; yields the content of the ready file.
 
     Args:
         world: the content of a world file.
         folder: where the world, the ready file and the log of the process go.
-        database_files: see `Cluster`.
 
     Raises:
         DidNotStartError: with the end of its log.
     """
-    world_file, ready_file, log = folder / "world.json", folder / "ready.json", folder / "sandbox.log"
-    folder.mkdir(parents=True, exist_ok=True)
-    ready_file.unlink(missing_ok=True)
-    world_file.write_bytes(dump(world))
-    command = [sys.executable, "-m", "pipeline.sandbox.app", "--until-eof"]
-    command += ["--world", str(world_file), "--ready-file", str(ready_file)]
-    command += ["--database-files", str(database_files)] if database_files else []
-    with log.open("wb") as output:
+    command = [sys.executable, "-m", "pipeline.sandbox.app", *prepare(world, folder)]
+    with (folder / LOG).open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)  # noqa: S603 - ours
     try:
-        yield _wait(process, ready_file, log)
+        yield await_ready(folder, lambda: process.poll() is None)
     finally:
         process.terminate()
         try:
@@ -291,31 +288,53 @@ def start(world: Json, folder: Path, database_files: Path | None = None) -> Gene
             process.stdin.close()
 
 
-def _wait(process: subprocess.Popen[bytes], ready_file: Path, log: Path) -> Json:
+def prepare(world: Json, folder: Path) -> list[str]:
+    """The words of a command that serves a world until its parent is gone; the world is written for it.
+
+    Args:
+        world: the content of a world file.
+        folder: where the world and the ready file go, and the log is to go.
+    """
+    world_file, ready_file = folder / "world.json", folder / READY
+    folder.mkdir(parents=True, exist_ok=True)
+    ready_file.unlink(missing_ok=True)
+    world_file.write_bytes(dump(world))
+    return ["--until-eof", "--world", str(world_file), "--ready-file", str(ready_file)]
+
+
+def await_ready(folder: Path, runs: Callable[[], bool]) -> Json:
+    """The content of the ready file, once the process that was started in a folder has written it.
+
+    Args:
+        folder: the folder that was prepared.
+        runs: whether the process still runs.
+
+    Raises:
+        DidNotStartError: with the end of its log.
+    """
+    ready_file, log = folder / READY, folder / LOG
     end = time.monotonic() + START_SECONDS
     while not ready_file.exists():
-        if process.poll() is not None or time.monotonic() > end:
+        if not runs() or time.monotonic() > end:
             tail = log.read_text(errors="replace")[-2000:]
             raise DidNotStartError(f"the sandbox did not start; its log, {log}, ends with:\n{tail}")
-        time.sleep(0.02)
+        time.sleep(0.01)
     return cast("Json", json.loads(ready_file.read_bytes()))
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """`python -m pipeline.sandbox.app --world FILE --ready-file FILE [--port N] [--until-eof] [...]`."""
     parser = ArgumentParser(prog="python -m pipeline.sandbox.app", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--world", type=Path, required=True, help="the world file, JSON")
     parser.add_argument("--ready-file", type=Path, required=True, help="written when everything answers")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--until-eof", action="store_true", help="also stop when standard input ends")
-    parser.add_argument(
-        "--database-files", type=Path, help="of a new PostgreSQL: copied, which is faster than making them"
-    )
-    arguments = parser.parse_args()
+    parser.add_argument("--database-server", help="the address of a running PostgreSQL to make its databases in")
+    arguments = parser.parse_args(words)
     text = arguments.world.read_bytes()
     world: Json = json.loads(text)
     world["nexudus"] = load(text).get("nexudus") or {}  # amounts and odd numbers exactly as they are written
-    options = {"until_eof": arguments.until_eof, "database_files": arguments.database_files}
+    options = {"until_eof": arguments.until_eof, "database_server": arguments.database_server}
     serve(world, arguments.ready_file, arguments.port, **options)
 
 

@@ -7,6 +7,7 @@ What does not: the tables (`columns.py`), what the rows mean.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import secrets
 import struct
@@ -50,20 +51,12 @@ host all {READER} 127.0.0.1/32 password
 local all postgres trust
 host all postgres 127.0.0.1/32 trust
 """
+_NEW_DATABASE = sql.SQL("CREATE DATABASE {} STRATEGY FILE_COPY")  # half the work of writing it through the log
 _ENCRYPTION_REQUESTS = {80877103, 80877104}  # TLS and GSSAPI: not on this machine
 _CONTROL = re.compile(
     rb"\s*(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|SET|RESET|SHOW|DISCARD|DEALLOCATE)\b|\s*$",
     re.IGNORECASE,
 )
-
-
-def new_files(folder: Path) -> None:
-    """Make the files of a new server, for clusters that copy them.
-
-    Args:
-        folder: an empty folder, as `Cluster` wants it.
-    """
-    get_server(folder, cleanup_mode=None, start=False).ensure_pgdata_inited()
 
 
 class Cluster:
@@ -72,12 +65,10 @@ class Cluster:
     Args:
         folder: an existing folder; the server's files live in a folder below it that is removed at the end. When the
             sandbox runs as root the library opens every parent folder for reading, so let it be a temporary one.
-        files: what `new_files` made, to be copied, on a system that has `cp`; without them they are made: slower.
     """
 
-    def __init__(self, folder: Path, files: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.data = folder / "postgres"
-        self._files = files
         self.password = secrets.token_urlsafe(12)
         self.host = ""
         self.port = 5432
@@ -85,14 +76,10 @@ class Cluster:
 
     async def start(self) -> None:
         """Create the server's files and start it, without ever waiting for a disk."""
-        self.data.mkdir(parents=True)
-        if self._files:  # many small files and their owner: no work for Python
-            copying = await asyncio.create_subprocess_exec("cp", "-a", f"{self._files}/.", str(self.data))
-            if await copying.wait():
-                raise OSError(f"the files of {self._files} could not be copied to {self.data}")
         await asyncio.to_thread(self._start)
 
     def _start(self) -> None:
+        self.data.mkdir(parents=True)
         server = get_server(self.data, cleanup_mode=None, start=False)
         command = [sys.executable, "-P", str(Path(__file__).with_name("guard.py")), str(server.bin_path / "pg_ctl")]
         command += [str(self.data), *([server.system_user] if server.system_user else [])]
@@ -111,9 +98,25 @@ class Cluster:
 
     async def stop(self) -> None:
         """Stop the server and remove its files."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """As `stop`, for a process without an event loop."""
         if self._guard and self._guard.stdin:
             self._guard.stdin.close()
-            await asyncio.to_thread(self._guard.wait)
+            self._guard.wait()
+
+    def create(self, site: str) -> str:
+        """A new database for a site: its name."""
+        name = f"papercut_{site}"[:63]
+        with self.connect("postgres") as connection:
+            connection.execute(_NEW_DATABASE.format(sql.Identifier(name)))
+        return name
+
+    @property
+    def address(self) -> str:
+        """Where it is and how it is read, for a `BorrowedCluster`."""
+        return json.dumps([self.host, self.port, self.password])
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """A connection with every right, past the proxy."""
@@ -126,20 +129,47 @@ class Cluster:
         return await asyncio.open_connection(self.host, self.port)
 
 
+class BorrowedCluster(Cluster):
+    """The server of another process, which outlives this one: only the databases that are made here end with it.
+
+    Args:
+        address: the `address` of that server.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(Path())
+        self.host, port, self.password = json.loads(address)
+        self.port = int(port)
+        self._names: list[str] = []
+
+    async def start(self) -> None:
+        """Nothing: it runs."""
+
+    def close(self) -> None:
+        """Remove the databases."""
+        with self.connect("postgres") as connection:
+            for name in self._names:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def create(self, site: str) -> str:
+        """A new database for a site, whatever databases others have there: its name."""
+        self._names.append(super().create(f"{secrets.token_hex(4)}_{site}"))
+        return self._names[-1]
+
+
 class Database:
     """One site's tables. Rows are noted as they change and written together before the call is answered."""
 
     def __init__(self, cluster: Cluster, site: str) -> None:
-        self.name = f"papercut_{site}"[:63]
-        self._cluster = cluster
+        self.name = ""
+        self._site, self._cluster = site, cluster
         self._inserts: defaultdict[str, list[Row]] = defaultdict(list)
         self._updates: list[tuple[str, Row, Row]] = []
         self._connection: psycopg.Connection[Any] | None = None
 
     def start(self) -> None:
         """Create the database and its tables."""
-        with self._cluster.connect("postgres") as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+        self.name = self._cluster.create(self._site)
         self._connection = self._cluster.connect(self.name)
         tables = "; ".join(f"CREATE TABLE {name} ({columns})" for name, columns in TABLES.items())
         tables += f"; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER}"

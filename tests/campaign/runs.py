@@ -47,7 +47,7 @@ SECONDS = 600.0
 """A run that takes longer hangs."""
 
 WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload(["tests.campaign.runs"])
+WARM.set_forkserver_preload(["tests.campaign.runs", "pipeline.sandbox.app"])
 
 
 @dataclass(frozen=True)

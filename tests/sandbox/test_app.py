@@ -10,6 +10,7 @@ import time
 import xmlrpc.client
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -17,6 +18,8 @@ import pytest
 
 from pipeline.sandbox.app import DidNotStartError, start
 from tests.nexudus_sandbox import ANNA, BEN, CREDIT, FIXTURES, LONDON, NEW, SALE, WORLD, Api, running_api
+from tests.sandboxes import database_server
+from tests.sandboxes import start as forked
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +253,68 @@ def test_it_stops_on_a_signal_and_when_its_parent_is_gone(tmp_path: Path) -> Non
         assert process.wait(3) == 0, how
         process.stdin.close()
         ready.unlink()
+
+
+OF_TESTS = """
+import json, sys, time
+from pathlib import Path
+from tests.sandboxes import database_server, start
+with start({"sites": {"london": {}}}, Path(sys.argv[1])) as ready:
+    print(json.dumps([ready["control_url"], str(database_server().data)]), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_sandbox_of_a_test_process_ends_with_it_however_it_ends(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", OF_TESTS, str(tmp_path)], cwd=root, stdout=subprocess.PIPE) as tests:
+        assert tests.stdout is not None
+        control, files = json.loads(tests.stdout.readline())
+        assert httpx.get(f"{control}/state", trust_env=False).status_code == 200
+        assert (Path(files) / "postmaster.pid").exists()
+        tests.kill()
+    deadline = time.monotonic() + 20
+    while (answers(control) or Path(files).exists()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not answers(control), "a sandbox outlived the tests that used it"
+    assert not Path(files).exists(), "a database server outlived the tests that used it"
+    Path(files).parent.rmdir()  # what a killed process cannot remove itself
+
+
+def answers(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/state", trust_env=False)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+def test_sandboxes_of_one_database_server_have_databases_of_their_own_and_leave_none(tmp_path: Path) -> None:
+    world = {"sites": {"london": {"users": [{"username": "alice"}]}}}
+
+    def users(ready: dict[str, Any]) -> list[tuple[str]]:
+        with psycopg.connect(ready["sites"]["london"]["jobs_uri"].replace("+psycopg", "")) as con:
+            return con.execute("SELECT user_name FROM tbl_user ORDER BY user_id").fetchall()
+
+    def databases() -> set[str]:
+        with database_server().connect("postgres") as con:
+            return {name for (name,) in con.execute("SELECT datname FROM pg_database").fetchall()}
+
+    before = databases()
+    with (
+        running_api(tmp_path / "one", world) as one,
+        running_api(tmp_path / "other", {"sites": {"london": {}}}) as other,
+    ):
+        assert len(databases() - before) == 2
+        assert ("alice",) in users(one.ready)
+        assert ("alice",) not in users(other.ready)
+    assert databases() == before
+
+
+def test_a_forked_sandbox_that_can_not_be_says_why(tmp_path: Path) -> None:
+    world = {"nexudus": {"products": [{"Price": "cheap"}]}, "sites": {}}
+    with pytest.raises(DidNotStartError, match="products: Price can not be 'cheap'"), forked(world, tmp_path):
+        pass
 
 
 def test_a_world_that_can_not_be_says_why(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ class Home:
         return self.path / "backups"
 
     @property
+    def workspace(self) -> Path:
+        """Where Dagster finds the code server; `printbridge dev` writes it at every start."""
+        return self.path / "workspace.yaml"
+
+    @property
     def locks(self) -> Path:
         """One lock file for each name that is held: a site, or what the sites share."""
         return self.path / "locks"

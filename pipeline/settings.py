@@ -189,6 +189,7 @@ class AlertSettings(_Section):
     webhook_env: str | None = None
     webhook_style: Literal["slack", "teams"] = "slack"
     stale_hours: int = Field(default=3, ge=1)
+    no_look_minutes: int = Field(default=5, ge=1)
 
     @model_validator(mode="after")
     def _complete(self) -> AlertSettings:

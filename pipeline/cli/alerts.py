@@ -33,11 +33,11 @@ def alerts_test(*, as_json: AsJson = False) -> None:
 def alerts_check(*, as_json: AsJson = False) -> None:
     """Show what needs a person now, and tell it where it was not told yet; for a timer beside the Dagster daemon."""
     from pipeline.cli import console
-    from pipeline.dagster.outcomes import recorded_failures
-    from pipeline.operations.alerts import causes, message, tell
+    from pipeline.dagster.watch import standing_here
+    from pipeline.operations.alerts import message, tell
 
     with configured() as sites:
-        found = causes(sites, recorded_failures())
+        found = standing_here(sites)
         said = tell(sites, found)
     if as_json:
         console.document({"causes": found, "told": said})

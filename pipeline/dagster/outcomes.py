@@ -1,12 +1,13 @@
 """What became of runs: the outcome of one that the command started, and the failed ones that nothing has made good.
 
-What belongs here: Dagster's storage, read in words that the command and the alerts use; running one job in this
-process. What does not: when a run is asked for (`schedules.py`), what is told to whom
+What belongs here: Dagster's storage, opened, and read in words that the command and the alerts use; running one job in
+this process. What does not: when a run is asked for (`schedules.py`), what is told to whom
 (`pipeline.operations.alerts`), what is shown (`pipeline.cli.console`).
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,7 @@ import dagster as dg
 
 from pipeline.clock import system_clock
 from pipeline.dagster.runs import DRY_RUN_TAG, SYNC
-from pipeline.errors import KINDS
+from pipeline.errors import KINDS, PermanentError
 from pipeline.home import home
 from pipeline.operations import alerts
 from pipeline.store.locks import hold
@@ -102,15 +103,34 @@ def run_job(
 
 
 def storage() -> dg.DagsterInstance:
-    """Dagster's storage, made one process at a time: two that make it at the same moment break each other's tables."""
-    with hold(home().locks, "dagster"):
-        return dg.DagsterInstance.get()
+    """Dagster's storage, made one process at a time: two that make it at the same moment break each other's tables.
+
+    Raises:
+        PermanentError: one of its files is damaged.
+    """
+    try:
+        with hold(home().locks, "dagster"):
+            instance = dg.DagsterInstance.get()
+            # Each is another file.
+            instance.get_run_records(limit=1)
+            instance.event_log_storage.get_maximum_record_id()
+            instance.all_instigator_state()
+            return instance
+    except Exception as error:
+        raise damaged(error) or error from error
 
 
-def recorded_failures() -> list[alerts.Failure]:
-    """`failures` of this installation's Dagster storage."""
-    with dg.DagsterInstance.get() as instance:
-        return failures(instance)
+def damaged(error: BaseException) -> PermanentError | None:
+    """What a failure of Dagster's own database means for a person; None for every other error."""
+    cause = getattr(error, "orig", error)  # what SQLAlchemy makes of an error has that of SQLite in it
+    if not isinstance(cause, sqlite3.Error):
+        return None
+    return PermanentError(
+        f"Dagster's records of runs in {home().path} cannot be read or written: {cause}",
+        "check that the disk has room and is writable; if a file is damaged, stop `printbridge dev`, move the folders"
+        " history and schedules out of the state folder, and start it again: they hold records of former runs only,"
+        " what was charged is in the warehouse",
+    )
 
 
 def failures(instance: dg.DagsterInstance) -> list[alerts.Failure]:

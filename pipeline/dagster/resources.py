@@ -7,18 +7,20 @@ making what is given (`pipeline.site`).
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 import dagster as dg
 
 from pipeline.dagster import runs
 from pipeline.site import Sites
+from pipeline.store.locks import hold
 
 
 def for_runs(sites: Sites) -> dg.ResourceDefinition:
     """The sites as a resource that holds the site of the run alone, from its first to its last step.
 
-    One process runs all steps of a run, so the lock lives as long as the run; runs without a site need none.
+    One process runs all steps of a run, so the lock lives as long as the run; runs without a site need none. Each run
+    holds a name of its own as well, by which `watch.close_lost` knows that it lives.
     """
 
     def held(context: dg.InitResourceContext) -> Generator[Sites, None, None]:
@@ -28,7 +30,11 @@ def for_runs(sites: Sites) -> dg.ResourceDefinition:
             labels = runs.missing_tags(run, name if name in sites.names else None)
             if labels:
                 context.instance.add_run_tags(run.run_id, labels)
-        with sites.hold(name) if name else nullcontext():
+        with ExitStack() as held_names:
+            if run:
+                held_names.enter_context(hold(sites.home.locks, runs.lock_of(run.run_id), once=True))
+            if name:
+                held_names.enter_context(sites.hold(name))
             yield sites
 
     switch = dg.Field(bool, default_value=False, is_required=False, description=runs.DRY_RUN_MEANS)

@@ -20,6 +20,10 @@ SITE_TAG = "printbridge/site"
 REASON_TAG = "printbridge/reason"
 DRY_RUN_TAG = "printbridge/dry_run"
 REREAD_TAG = "printbridge/reread_days"
+LOCKS = "run-"
+"""How the names begin that runs hold for themselves; no site can have such a name."""
+LOST_TAG = "printbridge/lost"
+"""On a run that was closed because its process was gone."""
 
 BY_HAND = "by hand"
 LONGEST = 250
@@ -57,6 +61,11 @@ def tags(reason: str, site: str | None = None, *, dry_run: bool = False) -> dict
     if dry_run:
         found[DRY_RUN_TAG] = "true"
     return found
+
+
+def lock_of(run_id: str) -> str:
+    """The name that the process of a run holds from its first to its last step: who asks for it knows if it lives."""
+    return f"{LOCKS}{run_id}"
 
 
 def held_by(run: Run) -> str | None:

@@ -14,8 +14,9 @@ import dagster as dg
 
 from pipeline.clock import system_clock
 from pipeline.dagster import runs
-from pipeline.dagster.outcomes import RUNS_AT_ONCE, SUCCEEDED, failures
+from pipeline.dagster.outcomes import RUNS_AT_ONCE, SUCCEEDED
 from pipeline.dagster.runs import SYNC
+from pipeline.dagster.watch import close_lost, standing, was_lost
 from pipeline.errors import PrintbridgeError
 from pipeline.operations import alerts
 from pipeline.operations.channels import channels
@@ -23,6 +24,7 @@ from pipeline.settings import Settings
 from pipeline.site import Sites
 from pipeline.steps.look import Looker, changed_days
 from pipeline.store import backup
+from pipeline.store.locks import sweep
 
 RETRY_MINUTES = 10
 """How often a run is asked for again where the last one did not finish, or a look fails."""
@@ -120,6 +122,7 @@ def removed_old_runs(context: dg.OpExecutionContext, sites: dg.ResourceParam[Sit
         for record in context.instance.get_run_records(old, limit=RUNS_AT_ONCE):
             context.instance.delete_run(record.dagster_run.run_id)
             removed += 1
+    sweep(sites.home.locks, runs.LOCKS)
     context.log.info(f"{removed} old runs removed")
 
 
@@ -223,7 +226,7 @@ def sensors(sites: Sites) -> list[dg.SensorDefinition]:
     def tell_people(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         """What needs a person (`pipeline.operations.causes`), by e-mail and webhook."""
         try:
-            said = alerts.tell(sites, alerts.causes(sites, failures(context.instance)))
+            said = alerts.tell(sites, standing(context.instance, sites))
         except PrintbridgeError as error:
             said = [f"not looked at: {error}"]
         return dg.SkipReason("; ".join(said) or "nothing new")
@@ -233,6 +236,7 @@ def sensors(sites: Sites) -> list[dg.SensorDefinition]:
 
 def _look(context: dg.ScheduleEvaluationContext, looker: Looker, sites: Sites) -> dg.SkipReason | list[dg.RunRequest]:
     now = sites.clock()
+    close_lost(context.instance, sites.home.locks)
     found = looker.look(now)
     requests: list[dg.RunRequest] = []
     quiet: list[str] = []
@@ -242,7 +246,10 @@ def _look(context: dg.ScheduleEvaluationContext, looker: Looker, sites: Sites) -
         elif _busy(context, site):
             quiet.append(f"{site}: a run is in progress")
         else:
-            stamp = f"{now:%Y%m%dT%H%M%S}" if not again else f"again-{int(now.timestamp()) // (60 * RETRY_MINUTES)}"
+            stamp = f"{now:%Y%m%dT%H%M%S}"
+            if again:  # at once after a run that was killed, which says nothing against the next one
+                lost = was_lost(context.instance, site) or ""
+                stamp = f"again-{int(now.timestamp()) // (60 * RETRY_MINUTES)}-{lost}"
             requests.append(dg.RunRequest(f"{site}-{stamp}", partition_key=site, tags=runs.tags(reason, site)))
     return requests or dg.SkipReason("; ".join(quiet))
 

@@ -18,7 +18,7 @@ import polars as pl
 
 from pipeline.domain.people.reasons import FAULTS
 from pipeline.operations import findings
-from pipeline.operations.kinds import SHOWN, Cause, Failure, many
+from pipeline.operations.kinds import SHOWN, Cause, Failure, Silence, many
 from pipeline.services.papercut.findings import licence
 from pipeline.site import Site, Sites
 from pipeline.store import memory, sites, stops
@@ -33,12 +33,13 @@ PHASE_STEPS = {"charges": "nexudus_print_charges", "remove": "print_user_sync", 
 """The step that fails while a phase is stopped."""
 
 
-def causes(every: Sites, failures: Iterable[Failure]) -> list[Cause]:
+def causes(every: Sites, failures: Iterable[Failure], silence: Silence | None = None) -> list[Cause]:
     """Everything that needs a person now.
 
     Args:
         every: every site.
         failures: failed steps that no later run has made good.
+        silence: that nobody looks, if so.
     """
     # A site that is taken for the first time reads the warehouse itself.
     now, known, live = every.clock(), list(failures), list(every)
@@ -56,7 +57,7 @@ def causes(every: Sites, failures: Iterable[Failure]) -> list[Cause]:
             ]  # fmt: skip
             if not stopped and not any(each.site == site.name for each in known):
                 found += _stale(con, site, now)
-    return found + [_failed(each) for each in known]
+    return ([unseen(silence)] if silence else []) + found + [_failed(each) for each in known]
 
 
 def of_site(con: Connection, site: Site) -> list[Cause]:
@@ -363,6 +364,17 @@ def _stale(con: Connection, site: Site, now: datetime) -> list[Cause]:
               f"see that `printbridge dev` runs and its schedules are on; `printbridge run --site {site.name}` does it"
               " once")
     ]  # fmt: skip
+
+
+def unseen(silence: Silence) -> Cause:
+    """Nobody looks at the sites."""
+    since = f" since {silence.since:%Y-%m-%d %H:%M} UTC" if silence.since else ""
+    return Cause(
+        "* nobody looks", "nobody looks", f"no look at any site{since}",
+        (f"The reason: {silence.why}.", "No new job, customer or credit is seen; users and charges stand still."),
+        "see that `printbridge dev` runs and what it says (`journalctl -u printbridge`), and that look_and_sync is on"
+        " (Dagster UI, page Automation); `printbridge run` does the work once", urgent=True,
+    )  # fmt: skip
 
 
 def _failed(failure: Failure) -> Cause:

@@ -20,6 +20,7 @@ KINDS = {
     "run failed": "a run of a job ended with an error",
     "stopped": "a safety gate closed, and nothing of its kind is done until a person resumes it",
     "held": "charges wait for a person",
+    "nobody looks": "the schedule has not looked at the sites for too long, so nothing new is seen",
     "stale": "no run of a site has finished for `stale_hours`",
     "seats": "the PaperCut licence has no seat, or hardly any, for more customers",
     "unreadable jobs": "rows of the job log cannot be read, so nobody is charged for them",
@@ -82,6 +83,14 @@ class Failure:
     text: str
     run_id: str
     failed_at: datetime
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Nobody has looked at the sites since a moment, UTC, if that is known, and what is known of the reason."""
+
+    since: datetime | None
+    why: str
 
 
 def anchor(kind: str) -> str:

@@ -7,6 +7,7 @@ What belongs here: its paths, making it, and Dagster's own settings in it. What 
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,18 +83,33 @@ def prepared_home() -> Home:
     dagster_yaml = state.path / "dagster.yaml"
     try:
         state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=state.path):
+            pass  # before anything is sent, for what is done must be noted here; and before anything is changed
         if not dagster_yaml.exists():
             _refuse_if_foreign(state.path)
             dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
         state.path.chmod(0o700)  # a checkout brings the folder with it, open to others
     except OSError as error:
-        raise ConfigError(
-            f"The state folder {state.path} cannot be written: {error.strerror} ({error.filename or state.path})",
-            "give its owner, who runs printbridge, the right to write there, make room on the disk, or name another"
-            " folder with PRINTBRIDGE_HOME",
-        ) from error
+        raise _unusable(state, error) from error
     os.environ["DAGSTER_HOME"] = str(state.path)
     return state
+
+
+def unusable(error: BaseException) -> ConfigError | None:
+    """What it means for a person that a file of the state folder cannot be used; None for every other error."""
+    state = home()
+    if not isinstance(error, OSError) or not Path(str(error.filename)).is_relative_to(state.path):
+        return None
+    return _unusable(state, error)
+
+
+def _unusable(state: Home, error: OSError) -> ConfigError:
+    where = error.filename or state.path
+    return ConfigError(
+        f"The state folder {state.path} cannot be written: {error.strerror} ({where})",
+        "give its owner, who runs printbridge, the right to write there, make room on the disk, or name another folder"
+        " with PRINTBRIDGE_HOME",
+    )
 
 
 def _refuse_if_foreign(path: Path) -> None:

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -61,8 +61,19 @@ def main() -> None:
     try:
         app(prog_name="printbridge")
     except PrintbridgeError as error:
-        typer.echo(f"{type(error).__name__.removesuffix('Error')}: {error}", err=True)
-        raise SystemExit(exit_code(error)) from None
+        _end(error)
+    except Exception as error:
+        from pipeline.dagster.outcomes import damaged
+        from pipeline.home import unusable
+
+        if ours := damaged(error) or unusable(error):
+            _end(ours)
+        raise
+
+
+def _end(error: PrintbridgeError) -> NoReturn:
+    typer.echo(f"{type(error).__name__.removesuffix('Error')}: {error}", err=True)
+    raise SystemExit(exit_code(error)) from None
 
 
 def exit_code(error: PrintbridgeError) -> int:

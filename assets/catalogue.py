@@ -30,6 +30,7 @@ REPORT_BY, REPORT_FROM = "0 12 1 * *", timedelta(hours=6)
 TAGS: dict[str, dict[str, str]] = {
     "nexudus_customers": {"reads": "nexudus", "personal_data": "yes"},
     "nexudus_credits": {"reads": "nexudus"},
+    "nexudus_teams": {"reads": "nexudus"},
     "print_users": {"reads": "papercut", "personal_data": "yes"},
     "print_jobs": {"reads": "papercut", "personal_data": "yes"},
     "print_accounts": {"personal_data": "yes"},

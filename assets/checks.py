@@ -38,7 +38,7 @@ Question = Callable[[Site, Connection], Answer]
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
-UNPARTITIONED = frozenset({"nexudus_customers", "nexudus_credits"})
+UNPARTITIONED = frozenset({"nexudus_customers", "nexudus_credits", "nexudus_teams"})
 
 
 def contract(table: str) -> Question:
@@ -153,8 +153,10 @@ STAGES: dict[str, dict[tuple[str, str], Question]] = {
     "extract_checks": {
         ("nexudus_customers", "contract"): contract("nexudus_customers"),
         ("nexudus_credits", "contract"): contract("nexudus_credits"),
+        ("nexudus_teams", "contract"): contract("nexudus_teams"),
         ("nexudus_customers", "records_are_readable"): records_are_readable("nexudus_customers"),
         ("nexudus_credits", "records_are_readable"): records_are_readable("nexudus_credits"),
+        ("nexudus_teams", "records_are_readable"): records_are_readable("nexudus_teams"),
         ("print_users", "contract"): contract("print_users"),
         ("print_jobs", "contract"): contract("print_jobs"),
         ("print_jobs", "lines_are_readable"): lines_are_readable,

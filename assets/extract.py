@@ -21,6 +21,8 @@ Complete at least every `complete_read_minutes` and whenever the totals disagree
 and card numbers are kept as keyed digests.""",
     "nexudus_credits": """Every printing credit of every customer: what was granted, what is left, from when to when it
 is valid.""",
+    "nexudus_teams": """Every team of the Nexudus account: its paying customer, its members, and whether they share the
+payer's printing credits. Always read whole; empty where no site takes credits with `team_credits = "as_nexudus"`.""",
 }
 
 

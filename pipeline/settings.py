@@ -29,6 +29,7 @@ from pipeline.domain.rules import (
     Removal,
     Rounding,
     SiteRules,
+    TeamCredits,
     Username,
 )
 from pipeline.errors import ConfigError
@@ -133,6 +134,7 @@ class SiteSettings(_Section):
     card_number: CardNumber = SiteRules.card_number
     removal: Removal = SiteRules.removal
     partial_credits: PartialCredits = SiteRules.partial_credits
+    team_credits: TeamCredits = SiteRules.team_credits
     credit_writeback: Literal["auto", "recreate", "ledger"] = "auto"
     rounding: Rounding = SiteRules.rounding
     maturity_minutes: int = Field(default=SiteRules.maturity_minutes, ge=0)

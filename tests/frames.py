@@ -15,6 +15,8 @@ import polars as pl
 
 from pipeline.domain import tables as schemas
 from pipeline.domain.money.charges import print_charges
+from pipeline.domain.money.history import NO_PAST
+from pipeline.domain.money.sharing import sharing_news
 from pipeline.domain.names import email_key
 from pipeline.domain.people.accounts import print_accounts
 from pipeline.domain.rules import SiteRules
@@ -89,6 +91,16 @@ def grants(text: str = "credit_id") -> pl.DataFrame:
     )  # fmt: skip
 
 
+def teams(text: str = "team_id") -> pl.DataFrame:
+    """NexudusTeams: sharing, of members 1 and 2, paid by 9; `members` with commas."""
+    return table(
+        schemas.columns("nexudus_teams"),
+        text,
+        name="Blue", business_id=HOME, payer_id=9, shares=True, combines=False, members="1,2", updated_on=NOW,
+        read_at=NOW,
+    )  # fmt: skip
+
+
 def jobs(text: str) -> pl.DataFrame:
     """PrintJobs: one printed page each, by c1@example.com, in the morning of 20 November."""
     return table(
@@ -143,18 +155,20 @@ class World:
     names: pl.DataFrame | None = None
     rules: SiteRules = field(default_factory=rules)
     ledger: pl.DataFrame = field(default_factory=ledger)
+    teams: pl.DataFrame = field(default_factory=teams)
 
     def charge(self, now: datetime = NOW, *, seed: int | None = None) -> pl.DataFrame:
         """The lines of one run, held to their contract; with a seed, all rows come in another order."""
         names = names_of(self.customers) if self.names is None else self.names
-        accounts = print_accounts(self.customers, self.grants, self.uses, self.rules, now)
+        accounts = print_accounts(self.customers, self.grants, self.uses, self.rules, now, teams=self.teams)
         tables = {
             "jobs": self.jobs, "accounts": accounts, "customers": self.customers, "names": names,
             "grants": self.grants, "uses": self.uses, "ledger": self.ledger,
         }  # fmt: skip
         if seed is not None:
             tables = {name: shuffled(table, seed) for name, table in tables.items()}
-        return schemas.checked("print_charges", print_charges(**tables, rules=self.rules, now=now))
+        past = NO_PAST._replace(sharing=sharing_news(self.teams, self.customers, NO_PAST.sharing, None, now))
+        return schemas.checked("print_charges", print_charges(**tables, rules=self.rules, now=now, past=past))
 
     def enter(self, lines: pl.DataFrame, **states: str) -> World:
         """The world after lines were entered in the ledger (see `ledger`)."""

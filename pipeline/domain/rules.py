@@ -16,6 +16,7 @@ Username = Literal["email", "user_domain"]
 CardNumber = Literal["none", "access_card", "key_fob", "pin"]
 Removal = Literal["delete", "disable"]
 PartialCredits = Literal["ignore", "use"]
+TeamCredits = Literal["as_nexudus", "own"]
 Rounding = Literal["hold", "half_up", "up"]
 
 PAY_MODELS: frozenset[str] = frozenset({"pay_per_print", "credits_and_pay_per_print"})
@@ -42,6 +43,7 @@ class SiteRules:
     card_number: CardNumber = "none"
     removal: Removal = "delete"
     partial_credits: PartialCredits = "ignore"
+    team_credits: TeamCredits = "as_nexudus"
     rounding: Rounding = "hold"
     maturity_minutes: int = 30
     licence_users: int = 0
@@ -63,3 +65,8 @@ class SiteRules:
     def takes_credits(self) -> bool:
         """Whether a job can be paid with printing credits."""
         return self.pricing_model in CREDIT_MODELS
+
+    @property
+    def shares_credits(self) -> bool:
+        """Whether the members of a team use the printing credits of the customer who pays for it."""
+        return self.takes_credits and self.team_credits == "as_nexudus"

@@ -70,6 +70,20 @@ class NexudusCredits(_Table):
     read_at: Time = pa.Field(description="start of the read that gave this row, UTC")
 
 
+class NexudusTeams(_Table):
+    """Every team of the Nexudus account, as last read: who pays for whom, and whether the credits are shared."""
+
+    team_id: pl.Int64 = pa.Field(unique=True, description="Nexudus team id")
+    name: pl.String = pa.Field(description="name of the team")
+    business_id: pl.Int64 = pa.Field(nullable=True, description="location of the team; it decides nothing")
+    payer_id: pl.Int64 = pa.Field(nullable=True, description="paying customer; empty: nothing is shared")
+    shares: pl.Boolean = pa.Field(description="the payer's credits are shared with the members")
+    combines: pl.Boolean = pa.Field(description="Nexudus pools the members' plan credits in the payer's account")
+    members: pl.String = pa.Field(description="customer ids of the members, rising, joined by commas")
+    updated_on: Time = pa.Field(description="last change in Nexudus, UTC")
+    read_at: Time = pa.Field(description="start of the read that gave this row, UTC")
+
+
 class PrintUsers(_Table):
     """PaperCut's users as it has them. Card numbers are kept as keyed digests, notes only as our ownership mark."""
 
@@ -126,6 +140,7 @@ class PrintAccounts(_Table):
     pay: pl.Boolean = pa.Field(description="may be charged money, by flag or default")
     restricted: pl.Boolean = pa.Field(description="PaperCut must stop the user at balance 0")
     credits: pl.Int64 = pa.Field(description="pooled valid credits as extracted, less use not yet contained, in cents")
+    shared_credits: pl.Int64 = pa.Field(description="of these, what customers who pay for a team share, in cents")
     pin_digest: pl.String = pa.Field(nullable=True, description="keyed digest of the preferred customer's PIN")
     card_digest: pl.String = pa.Field(nullable=True, description="keyed digest of the card the site asks for")
     registered_at: Time = pa.Field(nullable=True, description="registration of the preferred customer, UTC")
@@ -148,6 +163,7 @@ class PrintCharges(_Table):
     email_key: pl.String = pa.Field(nullable=True, description="whose job it is")
     coworker_id: pl.Int64 = pa.Field(nullable=True, description="customer who pays")
     credit_id: pl.Int64 = pa.Field(nullable=True, description="credit that is used or given back")
+    credit_coworker_id: pl.Int64 = pa.Field(nullable=True, description="customer whose credit it is")
     product_id: pl.Int64 = pa.Field(nullable=True, description="Nexudus product that a sale is made of")
     amount_cents: pl.Int64 = pa.Field(ge=0, description="amount of the line in cents; for undo_* the amount given back")
     undoes: pl.String = pa.Field(nullable=True, description="reference of the line that this one reverses")
@@ -215,6 +231,7 @@ class Reconciliation(_Table):
 TABLES: dict[str, type[pa.DataFrameModel]] = {
     "nexudus_customers": NexudusCustomers,
     "nexudus_credits": NexudusCredits,
+    "nexudus_teams": NexudusTeams,
     "print_users": PrintUsers,
     "print_jobs": PrintJobs,
     "print_accounts": PrintAccounts,

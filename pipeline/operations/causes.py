@@ -190,7 +190,7 @@ def _unreadable(con: Connection, site: Site) -> Iterator[Cause]:
 
 
 def _records(con: Connection) -> Iterator[Cause]:
-    names = {"nexudus_customers": "Customer", "nexudus_credits": "Credit"}
+    names = {"nexudus_customers": "Customer", "nexudus_credits": "Credit", "nexudus_teams": "Team"}
     rows = [
         f"{what} {row}."
         for table, what in names.items()

@@ -56,9 +56,11 @@ class Look:
             )
         ]
         grants = records.read_credits(granted, moment, now).frame
+        listed = site.nexudus.records("teams", needs=records.TEAM_FIELDS) if site.rules.shares_credits else []
+        teams = records.read_teams(listed, moment, now).frame
         with site.store.connect() as con:
             uses, ended = open_uses(con, grants), defaults.ended(con)
-        return print_accounts(customers, grants, uses, site.rules, now, ended=ended)
+        return print_accounts(customers, grants, uses, site.rules, now, teams=teams, ended=ended)
 
 
 def examine(site: Site) -> list[Finding]:

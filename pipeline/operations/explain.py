@@ -94,6 +94,7 @@ def _people(con: Connection, site: Site, subject: str) -> list[Story]:
     for account in accounts.iter_rows(named=True):
         sentences += _account(account, site.rules)
         sentences += _defaults(con, site.rules, customers.filter(coworker_id=account["coworker_id"]))
+    sentences += _teams(read(con, "nexudus_teams"), customers, same, site.rules)
     large = findings.oversized(con, site.rules).join(same, on="coworker_id", how="semi")
     sentences += [
         f"Credit {row['credit_id']} of customer {row['coworker_id']} ({row['remaining_uses']} left) is above"
@@ -115,7 +116,9 @@ def _customer(row: Row) -> str:
 
 
 def _account(account: Row, rules: SiteRules) -> list[str]:
-    way = f"{ACCESS[account['access']]} ({account['credits']} valid credits, pricing model {rules.pricing_model})"
+    shared = f", {account['shared_credits']} of them shared by a team" if account["shared_credits"] else ""
+    way = f"{ACCESS[account['access']]} ({account['credits']} valid credits{shared}, pricing model"
+    way += f" {rules.pricing_model})"
     preferred = f"Customer {account['coworker_id']} is the preferred one: {way}."
     if account["reason"]:
         return [preferred, f"No print user: {REASONS[account['reason']].why}."]
@@ -144,6 +147,33 @@ def _defaults(con: Connection, rules: SiteRules, customer: pl.DataFrame) -> list
                     f"The customer {way} by {default}, {registered}, and not by a flag; `printbridge access revoke"
                     f" --{flag}` ends it for one customer."
                 )
+    return sentences
+
+
+def _teams(teams: pl.DataFrame, customers: pl.DataFrame, same: pl.DataFrame, rules: SiteRules) -> list[str]:
+    """For each team of a person whose printing credits its members may use, or why nobody's."""
+    if not rules.takes_credits:
+        return []
+    if not rules.shares_credits:
+        return ['Credits of a team are not used here: team_credits is "own".']
+    ids = {str(number) for number in same["coworker_id"]}
+    able = customers.filter(pl.col("active") & ~pl.col("archived"))["coworker_id"].to_list()
+    sentences: list[str] = []
+    for team in teams.sort("team_id").iter_rows(named=True):
+        if ids.isdisjoint({*team["members"].split(","), str(team["payer_id"])}):
+            continue
+        name = f"Team {team['team_id']} ({team['name']})"
+        if not (team["shares"] or team["combines"]):
+            sentences.append(f"{name} shares no printing credits.")
+        elif team["payer_id"] is None:
+            sentences.append(f"{name} shares no printing credits: it has no paying customer.")
+        elif team["payer_id"] not in able:
+            sentences.append(f"{name} shares no printing credits: its payer {team['payer_id']} is not active.")
+        else:
+            sentences.append(
+                f"{name}: its members use their own printing credits first, then those of customer {team['payer_id']},"
+                " who pays for it."
+            )
     return sentences
 
 
@@ -197,6 +227,7 @@ def _job(con: Connection, site: str, job_id: str) -> tuple[str, list[str], pl.Da
         who = f"customer {line['coworker_id']}" if line["coworker_id"] else "nobody"
         what = f"{line['kind'].replace('_', ' ')} of {line['amount_cents']} cents for {who}"
         credit = f" from credit {line['credit_id']}" if line["credit_id"] else ""
+        credit += f" of customer {line['credit_coworker_id']}" if line["credit_coworker_id"] else ""
         undoes = f", which reverses {line['undoes']}" if line["undoes"] else ""
         rule = RULES[line["rule"]].partition("{")[0].rstrip(" ,;") if line["rule"] in RULES else line["rule"]
         sentences.append(f"{line['ref']}: {what}{credit}{undoes}; {rule}. It is {line['state']}.")

@@ -23,6 +23,7 @@ from pipeline.domain.money import recovery
 from pipeline.domain.money.lookup import compared
 from pipeline.domain.money.references import KIND_LETTERS, code_of
 from pipeline.domain.money.reversals import live
+from pipeline.domain.money.sharing import shared
 from pipeline.domain.rules import SiteRules
 from pipeline.errors import MissingError, UnsafeError
 from pipeline.services.nexudus import records
@@ -51,6 +52,7 @@ class Evidence:
         sales: `services.nexudus.records.SALES` with sold_at (UTC): the sales with a reference of the site.
         gone: references of sales that this ledger has as made, and that Nexudus says do not exist.
         grants: NexudusCredits and email_key: the printing credits that there are, or were in this warehouse.
+        sharing: email_key, payer_id: whose credits an e-mail may use as a member of a team.
         jobs: the log since `charge_from`.
         users: ownership events for the users that carry our mark and whose customer proves it.
         refused: the users that carry it without that proof, and why.
@@ -59,6 +61,7 @@ class Evidence:
     sales: pl.DataFrame
     gone: list[str]
     grants: pl.DataFrame
+    sharing: pl.DataFrame
     jobs: JobBatch
     users: list[Row]
     refused: list[str]
@@ -94,7 +97,8 @@ def _entered(con: Connection, site: Site, evidence: Evidence, operator: str, now
     known = set(ownership.owned(con, name)["username"])
     ownership.record(con, name, [event for event in evidence.users if event["username"] not in known], now)
     jobs.append(con, news(con, site, evidence.jobs, now))
-    entry = Entry(con, site.rules, jobs.every(con, name), ownership.names(con, name), site.mover("recover", operator))
+    every, mover = jobs.every(con, name), site.mover("recover", operator)
+    entry = Entry(con, site.rules, every, ownership.names(con, name), mover, evidence.sharing)
     restored = stops.unrecovered(con, name)
     strange = entry.strange(evidence.grants, [code_of(each.rules) for each in site.sites])
     entered = entry.sales(evidence.sales, evidence.gone)
@@ -145,7 +149,17 @@ def _evidence(site: Site, now: datetime) -> Evidence:
     grants = grants.join(people.select("coworker_id", "email_key"), on="coworker_id", how="left")
     logged = site.jobs.reread(rules.charge_from)
     sales = _sales(site)
-    return Evidence(sales, _gone(site, lines, sales), grants, logged, *_users(site, now))
+    return Evidence(sales, _gone(site, lines, sales), grants, _sharing(site, now), logged, *_users(site, now))
+
+
+def _sharing(site: Site, now: datetime) -> pl.DataFrame:
+    """Whose credits each e-mail may use as a member of a team by now; of former times nothing is known."""
+    listed = site.nexudus.records("teams", needs=records.TEAM_FIELDS) if site.rules.shares_credits else []
+    teams = records.read_teams(listed, moment, now).frame
+    ids = {int(each) for text in teams["members"] for each in text.split(",") if each} | {*teams["payer_id"]} - {None}
+    people = records.customers(site.nexudus.batch("coworkers", sorted(ids)), site.digest, moment, now)
+    found = shared(teams, people).join(people.select("coworker_id", "email_key"), on="coworker_id")
+    return found.select("email_key", "payer_id").drop_nulls()
 
 
 def _gone(site: Site, lines: pl.DataFrame, sales: pl.DataFrame) -> list[str]:
@@ -243,6 +257,7 @@ class Entry:
         jobs: PrintJobs, the latest revision of each job.
         names: which customer a user name stood for (`ownership.names`).
         mover: who enters.
+        sharing: as in `Evidence`.
     """
 
     con: Connection
@@ -250,6 +265,7 @@ class Entry:
     jobs: pl.DataFrame
     names: pl.DataFrame
     mover: ledger.Mover
+    sharing: pl.DataFrame
 
     def strange(self, grants: pl.DataFrame, codes: list[str]) -> bool:
         """Whether a credit names a line of one of our sites that this warehouse never finished."""
@@ -282,7 +298,7 @@ class Entry:
         return open_.height + self._enter(recovery.unproven(self._site(grants, now)))
 
     def _site(self, grants: pl.DataFrame, now: datetime) -> recovery.Site:
-        return recovery.Site(self.rules, now, self.jobs, self.names, grants, self._known())
+        return recovery.Site(self.rules, now, self.jobs, self.names, grants, self._known(), self.sharing)
 
     def _known(self) -> pl.DataFrame:
         return lines_of_site(self.con, self.rules.name)
@@ -306,7 +322,8 @@ class Entry:
             "site": self.rules.name, "ref": sale["ref"], "job_id": job["job_id"], "revision": -1, "kind": "sale",
             "seq": int(sale["ref"][18], 36), "printed_at": job.get("printed_at", sale["sold_at"]),
             "username": job["username"], "email_key": owner["email_key"][0] if owner.height else None,
-            "coworker_id": sale["coworker_id"], "credit_id": None, "product_id": sale["product_id"],
+            "coworker_id": sale["coworker_id"], "credit_id": None, "credit_coworker_id": None,
+            "product_id": sale["product_id"],
             "amount_cents": sale["quantity"], "undoes": None,
             "state": "priced", "rule": recovery.RULE, "reason": None,
         }  # fmt: skip

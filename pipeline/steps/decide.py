@@ -16,6 +16,7 @@ import polars as pl
 from pipeline.domain import tables
 from pipeline.domain.money import attribution, charges, reversals
 from pipeline.domain.money.history import access_news, kept
+from pipeline.domain.money.sharing import sharing_news
 from pipeline.domain.people import accounts, balances, plan, writes
 from pipeline.domain.people.ownership import under_current_names
 from pipeline.domain.people.reasons import REASONS
@@ -42,14 +43,16 @@ class PlanMade(Made):
 def decide_accounts(site: Site, run: Run) -> Made:
     """One row per e-mail: who pays, which credits pool, which access, and for everyone left out the reason.
 
-    What has changed of it, and of the rules of the site, is kept as history: a job is decided by what held when it was
-    printed. A dry run keeps no rules, so that a model can be tried with `printbridge plan`.
+    What has changed of it, of who shares credits, and of the rules of the site is kept as history: a job is decided by
+    what held when it was printed. A dry run keeps no rules, so that a model can be tried with `printbridge plan`.
     """
     now = site.clock()
 
     def change(con: Connection) -> None:
         history.record_access(con, site.key, news, now)
         memory.note(con, site.key, memory.ACCESS_SEEN, "", now)
+        history.record_sharing(con, site.key, sharing, now)
+        memory.note(con, site.key, memory.SHARING_SEEN, "", now)
         memory.remember(con, site.key, memory.LISTS, json.dumps(lists), now)
         if not run.dry:
             history.record_rules(con, site.key, kept(site.rules), now)
@@ -59,7 +62,10 @@ def decide_accounts(site: Site, run: Run) -> Made:
         lists = {name: memory.recall(con, memory.ACCOUNT, memory.state_of(table)) for table, name in LISTS.items()}
         last_look = memory.written(con, site.key, memory.ACCESS_SEEN)
         customers, known = read(con, "nexudus_customers"), history.access(con, site.key)
+        teams, shared = read(con, "nexudus_teams"), history.sharing(con, site.key)
+        last_sharing = memory.written(con, site.key, memory.SHARING_SEEN)
         news = access_news(frame, customers, known, last_look, now)
+        sharing = sharing_news(teams, customers, shared, last_sharing, now)
         site.store.commit(change)
         site.store.replace("print_accounts", frame, site.key)
     left_out = frame.drop_nulls("reason")
@@ -186,9 +192,9 @@ def _with_retried(
 
 def _accounts(con: Connection, rules: SiteRules, now: datetime) -> pl.DataFrame:
     grants = read(con, "nexudus_credits")
-    customers = read(con, "nexudus_customers")
+    customers, teams = read(con, "nexudus_customers"), read(con, "nexudus_teams")
     ended = defaults.ended(con)
-    return accounts.print_accounts(customers, grants, open_uses(con, grants), rules, now, ended=ended)
+    return accounts.print_accounts(customers, grants, open_uses(con, grants), rules, now, teams=teams, ended=ended)
 
 
 def _fallen(con: Connection, site: Site, users: pl.DataFrame, now: datetime) -> pl.DataFrame:

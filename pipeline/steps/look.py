@@ -28,8 +28,8 @@ LOOK_SECONDS = 20.0
 SETTLED = timedelta(minutes=10)
 """Lists show whole seconds and may lag, so a newest change is taken for the last one only when it is this old."""
 
-LISTS = {"nexudus_customers": "customers", "nexudus_credits": "credits"}
-"""The tables of the two Nexudus lists, each with its name here."""
+LISTS = {"nexudus_customers": "customers", "nexudus_credits": "credits", "nexudus_teams": "teams"}
+"""The tables of the Nexudus lists, each with its name here."""
 
 
 def observation(con: Connection, site: str, mode: str) -> str:
@@ -67,16 +67,23 @@ class Looker:
         """How the customers and the printing credits stand in Nexudus, since the newest change that a run has read.
 
         A tick asks two small questions about the customers and two about all credits. Only where any credit changed,
-        printing or not, it asks again for each printing credit, because one filter takes one of them.
+        printing or not, it asks again for each printing credit, because one filter takes one of them. Two more are
+        about the teams, where there are any and a site shares credits as they do: the first team of an account is
+        found by the next run, and at the latest by the hourly complete read.
 
         Raises:
             PrintbridgeError: Nexudus could not be asked.
         """
         nexudus = self._sites.nexudus
         with self._sites.store.connect() as con:
-            customers, credits_ = (_since(con, table) for table in LISTS)
-        found = nexudus.changed_since("coworkers", customers)
-        return {"customers": found.as_text(), "credits": self._printing_credits(nexudus, credits_).as_text()}
+            customers, credits_, teams = (_since(con, table) for table in LISTS)
+        found = {
+            "customers": nexudus.changed_since("coworkers", customers),
+            "credits": self._printing_credits(nexudus, credits_),
+        }
+        if teams and shares_credits(self._sites):
+            found["teams"] = nexudus.changed_since("teams", teams)
+        return {what: state.as_text() for what, state in found.items()}
 
     def _printing_credits(self, nexudus: NexudusClient, since: datetime | None) -> Changes:
         ids = tuple(sorted({credit_id for site in self._sites for credit_id in site.rules.credit_ids}))
@@ -93,13 +100,18 @@ class Looker:
 
     @staticmethod
     def _states(look: Future[dict[str, str]]) -> dict[str, str] | PrintbridgeError:
-        """How the two Nexudus lists stand, asked once for all sites."""
+        """How the Nexudus lists stand, asked once for all sites."""
         try:
             return look.result(timeout=LOOK_SECONDS)
         except LookTimeoutError:
             return TransientError(f"the look took more than {LOOK_SECONDS:.0f} s", "")
         except PrintbridgeError as error:
             return error
+
+
+def shares_credits(sites: Sites) -> bool:
+    """Whether any site goes by what the teams of the account share."""
+    return any(site.rules.shares_credits for site in sites)
 
 
 def _since(con: Connection, table: str) -> datetime | None:

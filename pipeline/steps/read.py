@@ -25,12 +25,20 @@ from pipeline.domain.people.ownership import followed
 from pipeline.errors import UnsafeError
 from pipeline.reports.days import first_day, per_day
 from pipeline.services.nexudus.client import Changes
-from pipeline.services.nexudus.records import CREDIT_FIELDS, CUSTOMER_FIELDS, read_credits, read_customers
+from pipeline.services.nexudus.records import (
+    CREDIT_FIELDS,
+    CUSTOMER_FIELDS,
+    TEAM_FIELDS,
+    read_credits,
+    read_customers,
+    read_teams,
+)
 from pipeline.services.nexudus.wire import moment
 from pipeline.services.printing import JobBatch
 from pipeline.services.reading import Read
 from pipeline.site import Site, Sites
 from pipeline.steps.identify import identify
+from pipeline.steps.look import shares_credits
 from pipeline.steps.run import Made, Number, Run
 from pipeline.store import changes, grants, jobs, memory, ownership
 from pipeline.store.sql import Connection, read, replace
@@ -59,6 +67,7 @@ class Listing:
     filters: list[dict[str, int]]
     parse: Callable[[list[Record], datetime], Read]
     may_be_empty: bool = False
+    always_whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,12 +96,24 @@ def credit_listing(sites: Sites) -> Listing:
     )  # fmt: skip
 
 
+def team_listing(sites: Sites) -> Listing:
+    """Every team of the account, if a site shares credits as its teams do.
+
+    It is short, so it is read whole: nothing says that a team counts as changed when its members do.
+    """
+    return Listing(
+        "teams", "Team", "nexudus_teams", "team_id", TEAM_FIELDS, [{}] if shares_credits(sites) else [],
+        lambda records, at: read_teams(records, moment, at),
+        may_be_empty=True, always_whole=True,
+    )  # fmt: skip
+
+
 def read_lists(sites: Sites, names: Collection[str]) -> dict[str, Made]:
     """Read some of the lists of the Nexudus account at the same time, and store them.
 
     Args:
         sites: every site; the lists are those of the account.
-        names: the tables to make: nexudus_customers, nexudus_credits.
+        names: the tables to make: nexudus_customers, nexudus_credits, nexudus_teams.
 
     Returns:
         What was made, by table.
@@ -101,7 +122,8 @@ def read_lists(sites: Sites, names: Collection[str]) -> dict[str, Made]:
         UnsafeError: a list is empty that was not.
         PrintbridgeError: a list could not be read completely.
     """
-    lists = [each for each in (customer_listing(sites), credit_listing(sites)) if each.table in names]
+    every = (customer_listing(sites), credit_listing(sites), team_listing(sites))
+    lists = [each for each in every if each.table in names]
     with ThreadPoolExecutor(len(lists) or 1) as pool:
         made = list(pool.map(partial(_read_list, sites), lists))
     return {each.table: result for each, result in zip(lists, made, strict=True)}
@@ -232,7 +254,7 @@ def _read_list(sites: Sites, listing: Listing) -> Made:
     due = complete_at is None or now - datetime.fromisoformat(complete_at) >= interval
     how, frame = "complete", before
     state = Changes(None, 0, 0, None)
-    if not due and before.height:
+    if not due and before.height and not listing.always_whole:
         how = "changes"
         since = min(before.select(pl.col("updated_on").max()).item(), now) - OVERLAP
         reads = _reads(sites, listing, **{f"from_{listing.prefix}_UpdatedOn": since})

@@ -22,6 +22,7 @@ def _list(name: str) -> Callable[[Site, Run], Made]:
 STEPS: dict[str, Callable[[Site, Run], Made]] = {
     "nexudus_customers": _list("nexudus_customers"),
     "nexudus_credits": _list("nexudus_credits"),
+    "nexudus_teams": _list("nexudus_teams"),
     "print_users": read_users,
     "print_jobs": read_jobs,
     "print_accounts": decide_accounts,

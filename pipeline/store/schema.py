@@ -29,7 +29,7 @@ BOOKS = {
         ref VARCHAR PRIMARY KEY, site VARCHAR NOT NULL, job_id VARCHAR NOT NULL, revision BIGINT NOT NULL,
         kind VARCHAR NOT NULL, seq BIGINT NOT NULL, printed_at TIMESTAMPTZ NOT NULL, username VARCHAR NOT NULL,
         email_key VARCHAR, coworker_id BIGINT, credit_id BIGINT, amount_cents BIGINT NOT NULL, undoes VARCHAR,
-        rule VARCHAR NOT NULL, product_id BIGINT""",
+        rule VARCHAR NOT NULL, product_id BIGINT, credit_coworker_id BIGINT""",
     "charge_event": """
         ref VARCHAR NOT NULL, n BIGINT NOT NULL, state VARCHAR NOT NULL, happened_at TIMESTAMPTZ NOT NULL,
         run_id VARCHAR NOT NULL, actor VARCHAR NOT NULL, remote_id BIGINT, detail VARCHAR NOT NULL,
@@ -47,6 +47,9 @@ BOOKS = {
         site VARCHAR NOT NULL, email_key VARCHAR NOT NULL, n BIGINT NOT NULL, coworker_id BIGINT NOT NULL,
         free BOOLEAN NOT NULL, pay BOOLEAN NOT NULL, held_from TIMESTAMPTZ NOT NULL, recorded_at TIMESTAMPTZ NOT NULL,
         PRIMARY KEY (site, email_key, n)""",
+    "sharing_event": """
+        site VARCHAR NOT NULL, coworker_id BIGINT NOT NULL, n BIGINT NOT NULL, payers VARCHAR NOT NULL,
+        held_from TIMESTAMPTZ NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (site, coworker_id, n)""",
     "rules_event": """
         site VARCHAR NOT NULL, n BIGINT NOT NULL, rules VARCHAR NOT NULL, held_from TIMESTAMPTZ NOT NULL,
         PRIMARY KEY (site, n)""",
@@ -112,6 +115,13 @@ STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE print_user_sync ADD COLUMN target DECIMAL(18,6)",
         "ALTER TABLE print_user_sync ADD COLUMN ask VARCHAR",
         f"CREATE TABLE grant_event ({BOOKS['grant_event']})",
+        """CREATE TABLE nexudus_teams (
+            team_id BIGINT, name VARCHAR, business_id BIGINT, payer_id BIGINT, shares BOOLEAN, combines BOOLEAN,
+            members VARCHAR, updated_on TIMESTAMPTZ, read_at TIMESTAMPTZ)""",
+        f"CREATE TABLE sharing_event ({BOOKS['sharing_event']})",
+        "ALTER TABLE print_accounts ADD COLUMN shared_credits BIGINT DEFAULT 0",
+        "ALTER TABLE charge ADD COLUMN credit_coworker_id BIGINT",
+        "ALTER TABLE print_charges ADD COLUMN credit_coworker_id BIGINT",
     ),
 }
 """For each version the statements that lead to it from the one before. A step that has landed is never changed."""

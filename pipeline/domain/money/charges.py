@@ -17,12 +17,13 @@ import polars as pl
 
 from pipeline.domain import tables
 from pipeline.domain.money.attribution import counts, owned
-from pipeline.domain.money.credits import payment, too_large, usable
+from pipeline.domain.money.credits import Payment, payment, shared_payment, too_large, usable
 from pipeline.domain.money.history import NO_PAST, Era, Past, eras
 from pipeline.domain.money.payers import pooled, with_payer
 from pipeline.domain.money.reasons import HELD, OVERRULED, SHOWN, WAIVED, with_reason
 from pipeline.domain.money.references import code_of, references
 from pipeline.domain.money.reversals import ORIGINALS, overruled, reopened, standing
+from pipeline.domain.money.sharing import periods
 from pipeline.domain.rules import SiteRules
 
 _MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
@@ -91,8 +92,9 @@ def print_charges(
     )
     lines = [_named(undone.select(_LINE), rules)]
     for of_era, cases in deciding:
-        pool = pooled(usable(grants, uses, of_era), accounts, customers)
-        large = pooled(too_large(grants, uses, of_era), accounts, customers)
+        sharing = periods(past.sharing) if of_era.shares_credits else None
+        pool = pooled(usable(grants, uses, of_era), accounts, customers, sharing)
+        large = pooled(too_large(grants, uses, of_era), accounts, customers, sharing)
         lines.append(_paid(_waiting_for(large, pool, cases, of_era), pool, of_era))
         used = lines[-1].filter(kind="credit").select("credit_id", open_cents="amount_cents")
         uses = pl.concat([uses, used])
@@ -294,6 +296,7 @@ def _lines(jobs: pl.DataFrame, used: pl.DataFrame, left: pl.DataFrame, rules: Si
         .select(
             "place", "amount_cents", "rule", *SHOWN,
             credit_id=pl.lit(None, pl.Int64),
+            credit_coworker_id=pl.lit(None, pl.Int64),
             product_id=pl.when(~waived).then(pl.lit(rules.charge_product_id, pl.Int64)),
             kind=pl.when(waived).then(pl.lit("waive")).otherwise(pl.lit("sale")),
             seq=pl.when(waived).then("waives").otherwise("sales"),
@@ -325,18 +328,41 @@ def _from_credits(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> t
     would need more lines than there are references for, and uses none.
     """
     queue = jobs.lazy().filter(pl.col("rule").is_null())
-    queue = queue.select("email_key", "printed_at", "charged", job_id="place", cost_cents="amount").collect()
-    in_part = queue["charged"] & (rules.partial_credits == "use")
-    some = payment(queue.filter(in_part), pool, "use")
-    whole = payment(queue.filter(~in_part), pool, "ignore")
-    lines = pl.concat([some.lines, whole.lines]).rename({"job_id": "place", "used_cents": "amount_cents"})
+    partial = rules.partial_credits == "use"
+    queue = queue.select(
+        "email_key", "printed_at", job_id="place", cost_cents="amount", in_part=pl.col("charged") & pl.lit(partial)
+    ).collect()
+    parts = _payments(queue, pool)
+    lines = pl.concat([part.lines for part in parts]).rename({"job_id": "place", "used_cents": "amount_cents"})
+    lines = lines.with_columns(email_key=jobs["email_key"].gather(lines["place"]))
+    whose = pool.select("credit_id", "email_key", "team", credit_coworker_id="coworker_id").unique()
+    lines = lines.join(whose, on=["credit_id", "email_key"], how="left", maintain_order="left")
     new, row = pl.col("place").ne_missing(pl.col("place").shift()), pl.int_range(pl.len(), dtype=pl.Int64)
     lines = lines.select(
-        "place", "amount_cents", "credit_id", product_id=pl.lit(None, pl.Int64), kind=pl.lit("credit"),
-        state=pl.lit("priced"), rule=pl.lit("credits"),
+        "place", "amount_cents", "credit_id", "credit_coworker_id", product_id=pl.lit(None, pl.Int64),
+        kind=pl.lit("credit"), state=pl.lit("priced"),
+        rule=pl.when("team").then(pl.lit("team_credits")).otherwise(pl.lit("credits")),
         reason=pl.lit(None, pl.String),
         seq=jobs["credits"].gather(lines["place"]) + row - pl.when(new).then(row).forward_fill(),
     )  # fmt: skip
     crowded = lines.filter(pl.col("seq") >= _MOST_LINES).select(pl.col("place").unique(), crowded=True)
-    left = pl.concat([some.left, whole.left]).rename({"job_id": "place"}).join(crowded, on="place", how="left")
+    left = pl.concat([part.left for part in parts]).rename({"job_id": "place"}).join(crowded, on="place", how="left")
     return lines.join(crowded, on="place", how="anti", maintain_order="left"), left
+
+
+def _payments(queue: pl.DataFrame, pool: pl.DataFrame) -> list[Payment]:
+    """Who pays what: jobs of e-mails whose credits are nobody else's at once, all others one after the other.
+
+    Others are those who share credits, and who have jobs of both kinds: such as may be covered in part, and such as may
+    not.
+    """
+    in_part = pl.col("in_part")
+    shared = pool.join(pool.filter("team"), on="credit_id", how="semi")["email_key"]
+    mixed = queue.group_by("email_key").agg(in_part.n_unique() > 1).filter("in_part")["email_key"]
+    together = pl.col("email_key").is_in(pl.concat([shared, mixed]).unique().implode()).fill_null(value=False)
+    apart, pool_apart = queue.filter(~together), pool.filter(~together)
+    return [
+        payment(apart.filter(in_part), pool_apart, "use"),
+        payment(apart.filter(~in_part), pool_apart, "ignore"),
+        shared_payment(queue.filter(together), pool.filter(together)),
+    ]

@@ -1,7 +1,7 @@
 """Printing credits: what is left, and which of them pay for which job.
 
-What belongs here: validity, pooling and allocation of credits (`rules.md` U6 and 7.2). What does not: whether a job is
-to be paid at all and what happens when credits fall short (`charges.py`).
+What belongs here: validity and allocation of credits (`rules.md` U6 and 7.2). What does not: whose credits an e-mail
+may use (`payers.py`), whether a job is to be paid at all and what happens when credits fall short (`charges.py`).
 
 Everything is whole cents (1 credit = 1 cent, `rules.md` S12).
 """
@@ -130,6 +130,61 @@ def payment(jobs: pl.DataFrame, grants: pl.DataFrame, policy: Policy) -> Payment
             .filter(pl.col("remaining_cents") > 0)
         )
     return Payment(pl.concat(lines).sort("place", maintain_order=True).drop("place"), pl.concat(left))
+
+
+def shared_payment(jobs: pl.DataFrame, grants: pl.DataFrame) -> Payment:
+    """Pay jobs from the credits of their e-mail and then from those of its teams, each credit used once by whom ever.
+
+    All jobs take their turn by (printed_at, job_id), whosever they are. A job is paid from the credits that are valid
+    when it was printed and, where another's, shared then: the own ones first, and within own and team in the order of
+    `payment`. Whether a job may be covered in part is said for each.
+
+    Args:
+        jobs: as for `payment`, and in_part.
+        grants: as for `payment`, but one credit may be there for several e-mails and times; and team, shared_from,
+            shared_until (`payers.pooled`).
+    """
+    order = ("email_key", "team", "expires_at", "credit_id")
+    offers: dict[str, list[_Offer]] = {}
+    left: dict[int, int] = {}
+    for row in grants.sort(order, nulls_last=True).select("email_key", "remaining_cents", *_Offer._fields).iter_rows():
+        offer = _Offer(*row[2:])
+        offers.setdefault(row[0], []).append(offer)
+        left[offer.credit_id] = row[1]
+    lines: list[tuple[object, int, int]] = []
+    found: list[tuple[object, int]] = []
+    queue = jobs.sort("printed_at", "job_id").select("job_id", "email_key", "printed_at", "cost_cents", "in_part")
+    for job_id, email_key, printed_at, cost, in_part in queue.iter_rows():
+        able = dict.fromkeys(each.credit_id for each in offers.get(email_key, ()) if each.pays(printed_at))
+        there = sum(left[credit_id] for credit_id in able)
+        found.append((job_id, there))
+        due = cost if in_part or there >= cost else 0
+        for credit_id in able:
+            used = min(due, left[credit_id])
+            if used > 0:
+                lines.append((job_id, credit_id, used))
+                left[credit_id] -= used
+                due -= used
+    kind = jobs.schema["job_id"]
+    return Payment(
+        pl.DataFrame(lines, {"job_id": kind, "credit_id": pl.Int64, "used_cents": pl.Int64}, orient="row"),
+        pl.DataFrame(found, {"job_id": kind, "left_cents": pl.Int64}, orient="row"),
+    )
+
+
+class _Offer(NamedTuple):
+    """A credit that an e-mail may use, and when."""
+
+    credit_id: int
+    valid_from: datetime | None
+    expires_at: datetime | None
+    shared_from: datetime | None
+    shared_until: datetime | None
+
+    def pays(self, moment: datetime) -> bool:
+        """As `valid_at`, and shared then."""
+        begun = all(since is None or since <= moment for since in (self.valid_from, self.shared_from))
+        return begun and all(until is None or moment < until for until in (self.expires_at, self.shared_until))
 
 
 def _no_lines(jobs: pl.DataFrame) -> pl.DataFrame:

@@ -21,9 +21,15 @@ ACCESS = pl.Schema(
 )
 """One row per e-mail and change: the preferred customer, and whether it printed for free or paid, from a time on."""
 
+SHARING = pl.Schema({"coworker_id": pl.Int64, "held_from": TIME, "payers": pl.String})
+"""One row per customer and change: whose credits it may use beside its own, from a time on.
+
+`payers` are customer ids, rising, joined by commas; empty: nobody's (`sharing.py`).
+"""
+
 KEPT = (
-    "pricing_model", "partial_credits", "rounding", "charge_from", "credit_ids", "charge_product_id", "max_charge",
-    "max_credits",
+    "pricing_model", "partial_credits", "team_credits", "rounding", "charge_from", "credit_ids", "charge_product_id",
+    "max_charge", "max_credits",
 )  # fmt: skip
 """The choices of a site that decide a job as they were when it was printed; all others are those of now."""
 
@@ -36,10 +42,12 @@ class Past(NamedTuple):
     Attributes:
         access: `ACCESS`, in any order.
         rules: the choices of `KEPT` with the time from which they held, in order of time.
+        sharing: `SHARING`, in any order.
     """
 
     access: pl.DataFrame
     rules: tuple[tuple[datetime, Rules], ...] = ()
+    sharing: pl.DataFrame = pl.DataFrame(schema=SHARING)
 
 
 NO_PAST = Past(pl.DataFrame(schema=ACCESS))

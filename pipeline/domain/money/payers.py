@@ -1,14 +1,14 @@
 """Which account pays for a customer's job, and whose credits pool for it.
 
-What belongs here: finding the payer (`rules.md` U7) and the pool (U6). What does not: who gets a print user
-(`pipeline.domain.people`), and what pays in which order (`charges.py`).
+What belongs here: finding the payer (`rules.md` U7) and the pool (U6, and what a team shares). What does not: who gets
+a print user (`pipeline.domain.people`), and what pays in which order (`credits.py`).
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-from pipeline.domain.money.history import ACCESS
+from pipeline.domain.money.history import ACCESS, TIME
 from pipeline.domain.names import account_key
 
 
@@ -60,26 +60,46 @@ def with_payer(
     ).select(*jobs.columns, "free", "pay", "gone")
 
 
-def pooled(left: pl.DataFrame, accounts: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
+def pooled(
+    left: pl.DataFrame, accounts: pl.DataFrame, customers: pl.DataFrame, sharing: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Pool credits by e-mail for jobs that were printed: those of active accounts (U6), and the preferred account's.
 
-    The preferred account counts even when it is suspended: it was active when its user printed.
+    The preferred account counts even when it is suspended: it was active when its user printed. The credits of a payer
+    are in the pool of every e-mail one of whose accounts it shared with, for the jobs of that time; what the e-mail has
+    itself is its own and not the team's. A payer who is archived by now pays nothing more.
 
     Args:
-        left: coworker_id and whatever is known of a grant (`credits.usable`).
+        left: credit_id, coworker_id and whatever is known of a grant (`credits.usable`).
         accounts: PrintAccounts.
         customers: NexudusCustomers.
+        sharing: `sharing.periods`; nobody shares without it.
 
     Returns:
-        The columns of left, and email_key.
+        The columns of left, and email_key, team (whether another's account shares it), shared_from, shared_until; a
+        credit stands once for each e-mail and time in which it may pay.
     """
+    there = customers.filter(~pl.col("archived"))
     owners = (
-        customers.filter(~pl.col("archived"))
-        .select("coworker_id", "active", email_key=account_key())
+        there.select("coworker_id", "active", email_key=account_key())
         .join(accounts.select("email_key", preferred="coworker_id"), on="email_key")
         .filter(pl.col("active") | (pl.col("coworker_id") == pl.col("preferred")))
+        .select("coworker_id", "email_key")
     )
-    return left.join(owners.select("coworker_id", "email_key"), on="coworker_id")
+    never = pl.lit(None, TIME)
+    own = left.join(owners, on="coworker_id").with_columns(
+        team=pl.lit(value=False), shared_from=never, shared_until=never
+    )
+    if sharing is None or sharing.is_empty():
+        return own
+    times = owners.join(sharing, on="coworker_id").select("email_key", "shared_from", "shared_until", "payer_id")
+    others = (
+        left.join(there, on="coworker_id", how="semi")
+        .join(times, left_on="coworker_id", right_on="payer_id")
+        .join(own, on=["credit_id", "email_key"], how="anti")
+        .with_columns(team=pl.lit(value=True))
+    )
+    return pl.concat([own, others.select(own.columns)])
 
 
 def _then(jobs: pl.DataFrame, access: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,8 @@ RULES = {
     "free": "free by flag, by default, or because the site prints for free: waived",
     "zero_cost": "PaperCut charged nothing: waived",
     "credits": "paid with printing credits, or the part of it that they cover",
+    "team_credits": "paid with printing credits of the customer who pays for the team, or the part of it that they"
+    " cover",
     "money": "charged to the preferred customer, or the part of it that credits do not cover",
     # why a person decides; the reason of the held line, with the values of its columns
     "too_many_changes": "the job changed so often in PaperCut that no more lines can be made for it; it costs {amount}"

@@ -10,7 +10,7 @@ done", void "this is not to be done".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -24,6 +24,7 @@ from pipeline.domain.money.reversals import standing
 from pipeline.domain.rules import SiteRules
 
 RULE = "recovered"
+SHARING = pl.Schema({"email_key": pl.String, "payer_id": pl.Int64})
 _COLUMNS = tables.columns("print_charges")
 USED = (
     "recovered: printing credits may have paid {amount} cents of this job, which Nexudus does not show. What to do:"
@@ -56,6 +57,7 @@ class Site:
         names: which customer a user name stood for (`ownership.names`).
         grants: NexudusCredits and email_key: every printing credit that there is, or was in this warehouse.
         lines: the ledger of the site (`lines_of_site`).
+        sharing: email_key, payer_id: whose credits an e-mail may use beside its own, as far as that is known.
     """
 
     rules: SiteRules
@@ -64,6 +66,7 @@ class Site:
     names: pl.DataFrame
     grants: pl.DataFrame
     lines: pl.DataFrame
+    sharing: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SHARING))
 
 
 def unproven(site: Site) -> pl.DataFrame:
@@ -80,7 +83,8 @@ def unproven(site: Site) -> pl.DataFrame:
     back = _given_back(site, cost)
     guessed = _referenced(site, pl.concat([back, _used(site, cost, back)]))
     last = last_lines(site.grants, code_of(site.rules))
-    named = _named(cost, last.join(pl.concat([site.lines.select("ref"), guessed.select("ref")]), on="ref", how="anti"))
+    explained = pl.concat([site.lines.select("ref"), guessed.select("ref")])
+    named = _named(site, cost, last.join(explained, on="ref", how="anti"))
     named = named.with_columns(site=pl.lit(site.rules.name))
     found = pl.concat([guessed, named.select(guessed.columns)])
     return (
@@ -159,8 +163,9 @@ def _given_back(site: Site, cost: pl.DataFrame) -> pl.DataFrame:
 
 def _used(site: Site, cost: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
     """A use for what is lacking of each mature job of a customer with credits."""
-    charged = site.lines.sort("revision", "ref").group_by("job_id").agg(charged_key=pl.col("email_key").last())
-    owners = attributed(site.jobs, site.names).select("job_id", "email_key")
+    charged = site.lines.sort("revision", "ref").group_by("job_id")
+    charged = charged.agg(charged_id=pl.col("coworker_id").last(), charged_key=pl.col("email_key").last())
+    owners = _owners(site)
     mature = site.now - timedelta(minutes=site.rules.maturity_minutes)
     lacking = (
         cost.filter(pl.col("printed_at").is_between(site.rules.charge_from, mature))
@@ -169,17 +174,26 @@ def _used(site: Site, cost: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
         .join(_stood(site.lines), on="job_id", how="left")
         .join(back.group_by("job_id").agg(back=pl.sum("amount_cents")), on="job_id", how="left")
         .with_columns(
-            email_key=pl.coalesce("charged_key", "email_key"),
+            email_key=pl.coalesce("charged_key", "owner_key"),
+            owner_id=pl.coalesce("charged_id", "owner_id"),
             amount_cents=pl.col("due") - pl.col("stood").fill_null(0) + pl.col("back").fill_null(0),
         )
         .filter(pl.col("amount_cents") > 0)
     )
-    payer = (  # of the credits of the e-mail one that was valid then, the earliest expiry first
-        lacking.select("job_id", "printed_at", "email_key")
-        .join(site.grants, on="email_key")
-        .sort(~valid_at(pl.col("printed_at")), "expires_at", "credit_id", nulls_last=True)
+    own = site.grants.select("email_key", "credit_id", "coworker_id", "valid_from", "expires_at", team=False)
+    team = own.drop("email_key").join(site.sharing, left_on="coworker_id", right_on="payer_id")
+    within_reach = pl.concat([own, team.select(own.columns).with_columns(team=True)])
+    payer = (  # of the credits of the e-mail, then of its teams, one that was valid then, the earliest expiry first
+        lacking.select("job_id", "printed_at", "email_key", "owner_id")
+        .join(within_reach, on="email_key")
+        .sort(~valid_at(pl.col("printed_at")), "team", "expires_at", "credit_id", nulls_last=True)
         .unique("job_id", keep="first", maintain_order=True)
-        .select("job_id", "coworker_id", "credit_id")
+        .select(
+            "job_id",
+            "credit_id",
+            coworker_id=pl.when("team").then("owner_id").otherwise("coworker_id"),
+            credit_coworker_id="coworker_id",
+        )
     )
     both = site.lines.filter(pl.col("kind").is_in(["credit", "undo_credit"]))
     numbers = both.group_by("job_id").agg(number=pl.max("seq") + 1)
@@ -197,17 +211,29 @@ def _used(site: Site, cost: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _named(cost: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
+def _owners(site: Site) -> pl.DataFrame:
+    """job_id, owner_id, owner_key: who had the user name of each job."""
+    jobs = attributed(site.jobs, site.names)
+    return jobs.select("job_id", owner_id="coworker_id", owner_key="email_key")
+
+
+def _named(site: Site, cost: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
     """A line for each reference that a credit names and nothing else explains.
 
     A use whose job no longer counts is to be given back once a person confirmed it, so it has a revision of its own,
-    older than any.
+    older than any. The credit of one customer that paid for the job of another is one that a team shares: the job is
+    that of who printed it.
     """
     undone = (pl.col("kind") == "credit") & (pl.col("due") == 0)
+    other = (pl.col("owner_id") != pl.col("coworker_id")) & (pl.col("owner_key") != pl.col("email_key"))
     return (
         _parsed(last)
         .join(cost.with_columns(padded=_padded()).drop("email_key", strict=False), on="padded", how="left")
+        .join(_owners(site), on="job_id", how="left")
         .with_columns(
+            credit_coworker_id="coworker_id",
+            coworker_id=pl.when(other).then("owner_id").otherwise("coworker_id"),
+            email_key=pl.when(other).then("owner_key").otherwise("email_key"),
             job_id=pl.coalesce("job_id", pl.col("padded").str.strip_chars_start("0")),
             username=pl.col("username").fill_null(""),
             printed_at=pl.coalesce("printed_at", "updated_on"),
@@ -219,7 +245,8 @@ def _named(cost: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
 
 
 _SHARED = (
-    "job_id", "revision", "seq", "printed_at", "username", "email_key", "coworker_id", "credit_id", "amount_cents",
+    "job_id", "revision", "seq", "printed_at", "username", "email_key", "coworker_id", "credit_id",
+    "credit_coworker_id", "amount_cents",
 )  # fmt: skip
 
 

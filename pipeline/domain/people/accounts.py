@@ -12,8 +12,9 @@ import polars as pl
 
 from pipeline.domain import names
 from pipeline.domain.money.credits import valid
+from pipeline.domain.money.sharing import shared
 from pipeline.domain.rules import SiteRules
-from pipeline.domain.tables import columns
+from pipeline.domain.tables import columns, empty
 
 _CARDS = {"access_card": "access_card_digest", "key_fob": "key_fob_digest", "pin": "pin_digest"}
 _OLDEST_FIRST = ("registered_at", "coworker_id")
@@ -27,11 +28,13 @@ def print_accounts(
     now: datetime,
     *,
     ended: pl.DataFrame | None = None,
+    teams: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Decide for every e-mail of the Nexudus account whether it becomes a print user of the site.
 
     Flags, PIN, card and home location are those of the preferred account (U5, U8); credits pool over all active
-    accounts of the e-mail (U6). An unarchived account without e-mail has a row of its own, so that it is reported.
+    accounts of the e-mail (U6), and with them what the customers who pay for their teams share (docs/adr/0014). An
+    unarchived account without e-mail has a row of its own, so that it is reported.
 
     Args:
         customers: NexudusCustomers, of all locations.
@@ -40,18 +43,21 @@ def print_accounts(
         rules: the site's choices.
         now: the time at which credits must be valid, aware UTC.
         ended: coworker_id, flag: for whom a person ended which default for new customers.
+        teams: NexudusTeams; none without it.
 
     Returns:
         PrintAccounts, by email_key.
     """
+    teams = empty("nexudus_teams") if teams is None or not rules.shares_credits else teams
+    reach = _reach(customers, shared(teams, customers))
     return (
         _preferred(customers)
-        .join(_pools(customers, grants, uses, rules, now), on="email_key", how="left")
+        .join(_pools(reach, grants, uses, rules, now), on="email_key", how="left")
         .with_columns(
             pl.lit(rules.name).alias("site"),
             pl.col("free").or_(by_default("free", rules, ended)),
             pl.col("pay").or_(by_default("pay", rules, ended)).and_(rules.takes_money),
-            pl.col("credits").fill_null(0),
+            pl.col("credits", "shared_credits").fill_null(0),
             pl.when(_has_address()).then(names.username(rules.username)).alias("username"),
             _card(rules).alias("card_digest"),
         )
@@ -84,22 +90,34 @@ def _preferred(customers: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _reach(customers: pl.DataFrame, sharing: pl.DataFrame) -> pl.DataFrame:
+    """Whose credits each e-mail may use: coworker_id, email_key, active; team where it is another's, each once."""
+    own = customers.filter(~pl.col("archived")).select("coworker_id", "active", email_key=names.account_key())
+    others = own.filter("active").join(sharing, on="coworker_id").select("active", "email_key", coworker_id="payer_id")
+    both = pl.concat([own.with_columns(team=False), others.select(own.columns).with_columns(team=True)])
+    # An account of the e-mail that pays for a team of another one is own; it counts only if it is active itself.
+    return both.sort("team").unique(["coworker_id", "email_key"], keep="first", maintain_order=True)
+
+
 def _pools(
-    customers: pl.DataFrame, grants: pl.DataFrame, uses: pl.DataFrame, rules: SiteRules, now: datetime
+    reach: pl.DataFrame, grants: pl.DataFrame, uses: pl.DataFrame, rules: SiteRules, now: datetime
 ) -> pl.DataFrame:
-    """Per e-mail the valid credits of its active accounts, and whether it holds or held any of the site's grants."""
-    owners = customers.filter(~pl.col("archived")).select("coworker_id", "active", email_key=names.account_key())
-    held = owners.join(grants.filter(pl.col("extra_service_id").is_in(rules.credit_ids)), on="coworker_id", how="semi")
-    paying = owners.filter(pl.col("active")).join(valid(grants, uses, rules, now), on="coworker_id")
+    """Per e-mail the valid credits within its reach, and whether any of the site's grants is or was within it."""
+    held = reach.join(grants.filter(pl.col("extra_service_id").is_in(rules.credit_ids)), on="coworker_id", how="semi")
+    paying = reach.filter("active").join(valid(grants, uses, rules, now), on="coworker_id")
     return (
         pl.concat(
             [
-                held.select("email_key", credits=pl.lit(0, pl.Int64)),
-                paying.select("email_key", credits="remaining_cents"),
+                held.select("email_key", "team", credits=pl.lit(0, pl.Int64)),
+                paying.select("email_key", "team", credits="remaining_cents"),
             ],
         )
         .group_by("email_key")
-        .agg(pl.col("credits").sum(), had_credits=pl.lit(value=True))
+        .agg(
+            pl.col("credits").sum(),
+            shared_credits=pl.col("credits").filter("team").sum(),
+            had_credits=pl.lit(value=True),
+        )
     )
 
 

@@ -21,6 +21,9 @@ Every value goes through one reading (`pipeline/services/reading.py`), here and 
     dates                                       0 to 7 digits of a second; any offset, none: UTC; year 1: no date;
                                                 ExpireDate in 9999: never; else before 1900 or after 9000: unreadable
     UpdatedOn                                   must be a date, not a year after the read: a later read begins there
+    ShareExtraServices, TransferCredits...      flags, as above: null would share, or not share, what nobody decided
+    PayingMemberId                              null or 0: nobody pays, so nothing is shared
+    CoworkerIds, else TeamMembers               ids, a list or joined by commas; each counts once; null or blank: none
     a sale with our reference                   is always kept, with null for what cannot be read, so that it agrees
                                                 with no line: left out it would be sold again
 """
@@ -41,6 +44,7 @@ from pipeline.errors import PermanentError
 from pipeline.services.nexudus import wire
 from pipeline.services.reading import (
     LARGEST,
+    LARGEST_ID,
     OddValueError,
     Problem,
     Read,
@@ -72,6 +76,11 @@ CREDIT_FIELDS = (
     "Id", "CoworkerId", "ExtraServiceId", "ExtraServiceIsPrintingCredit", "RemainingUses", "Notes", "UpdatedOn",
 )  # fmt: skip
 """The fields of a credit without which no decision is safe."""
+
+TEAM_FIELDS = (
+    "Id", "PayingMemberId", "ShareExtraServices", "TransferCreditsToPayingMember", "CoworkerIds", "UpdatedOn",
+)  # fmt: skip
+"""The fields of a team without which no decision is safe."""
 
 SALES = pl.Schema(
     {
@@ -215,6 +224,48 @@ def read_credits(records: Iterable[Record], moment: Moment, read_at: datetime) -
 def credits_of(records: Iterable[Record], moment: Moment, read_at: datetime) -> pl.DataFrame:
     """As `read_credits`, for those who need every record. Raises PermanentError where one cannot be read."""
     return read_credits(records, moment, read_at).whole()
+
+
+# --- teams ------------------------------------------------------------------------------------------------------------
+
+
+def read_teams(records: Iterable[Record], moment: Moment, read_at: datetime) -> Read:
+    """Nexudus teams as NexudusTeams, and those that cannot be read.
+
+    Args:
+        records: API records with at least TEAM_FIELDS.
+        moment: reads a time as Nexudus writes it.
+        read_at: start of the read, UTC.
+    """
+
+    def row(record: Record) -> Row:
+        return (
+            key(record, "Id"),
+            text(record.get("Name"), "Name") or "",
+            optional_key(record.get("BusinessId"), "BusinessId"),
+            optional_key(record["PayingMemberId"], "PayingMemberId"),
+            flag(record, "ShareExtraServices"),
+            flag(record, "TransferCreditsToPayingMember"),
+            ",".join(map(str, _members(record))),
+            _updated_on(record, moment, read_at),
+            read_at,
+        )
+
+    rows, problems = rows_of(records, row, "Id", _changed_at)
+    return Read(pl.DataFrame(rows, schema=tables.columns("nexudus_teams"), orient="row"), problems)
+
+
+def _members(record: Record) -> list[int]:
+    """The ids of a team's members, each once, rising."""
+    value = record["CoworkerIds"]
+    name, value = ("CoworkerIds", value) if value else ("TeamMembers", record.get("TeamMembers"))
+    if isinstance(value, str):
+        parts: list[object] = [part for part in value.split(",") if part.strip()]
+    elif isinstance(value, list):
+        parts = cast("list[object]", value)
+    else:
+        parts = [] if value is None else [value]
+    return sorted({whole(part, name, 1, LARGEST_ID) for part in parts})
 
 
 # --- sales and products -----------------------------------------------------------------------------------------------

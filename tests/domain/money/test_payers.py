@@ -114,4 +114,7 @@ def test_credits_of_active_accounts_and_of_the_preferred_one_are_pooled() -> Non
     accounts = print_accounts(people, grants(), uses(), rules(), NOW)
     left = pl.DataFrame({"coworker_id": [1, 2, 3, 4, 5, 9], "credit_id": [11, 12, 13, 14, 15, 19]})
     made = pooled(left, accounts, people).sort("credit_id")
-    assert made.rows() == [(1, 11, ONE), (2, 12, TWO), (4, 14, TWO)], "suspended: only the preferred; archived: nobody"
+    whose = made.select("coworker_id", "credit_id", "email_key", "team").rows()
+    assert whose == [(1, 11, ONE, False), (2, 12, TWO, False), (4, 14, TWO, False)], (
+        "suspended: only the preferred; archived: nobody"
+    )

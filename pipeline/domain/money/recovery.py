@@ -180,21 +180,6 @@ def _used(site: Site, cost: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
         )
         .filter(pl.col("amount_cents") > 0)
     )
-    own = site.grants.select("email_key", "credit_id", "coworker_id", "valid_from", "expires_at", team=False)
-    team = own.drop("email_key").join(site.sharing, left_on="coworker_id", right_on="payer_id")
-    within_reach = pl.concat([own, team.select(own.columns).with_columns(team=True)])
-    payer = (  # of the credits of the e-mail, then of its teams, one that was valid then, the earliest expiry first
-        lacking.select("job_id", "printed_at", "email_key", "owner_id")
-        .join(within_reach, on="email_key")
-        .sort(~valid_at(pl.col("printed_at")), "team", "expires_at", "credit_id", nulls_last=True)
-        .unique("job_id", keep="first", maintain_order=True)
-        .select(
-            "job_id",
-            "credit_id",
-            coworker_id=pl.when("team").then("owner_id").otherwise("coworker_id"),
-            credit_coworker_id="coworker_id",
-        )
-    )
     both = site.lines.filter(pl.col("kind").is_in(["credit", "undo_credit"]))
     numbers = both.group_by("job_id").agg(number=pl.max("seq") + 1)
     # A credit that names a use names this one; one that names a reversal tells that its number was taken.
@@ -202,13 +187,45 @@ def _used(site: Site, cost: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
         seq=pl.col("seq") + (pl.col("kind") == "undo_credit").cast(pl.Int64)
     )
     return (
-        lacking.join(payer, on="job_id")
+        lacking.join(_credits_of(site, lacking, last), on="job_id")
         .join(numbers, on="job_id", how="left")
         .with_columns(padded=_padded())
         .join(last.group_by("padded").agg(last=pl.max("seq")), on="padded", how="left")
         .with_columns(seq=pl.max_horizontal(pl.col("number").fill_null(0), "last"), revision="job_revision")
         .select(*_SHARED, kind=pl.lit("credit"), undoes=pl.lit(None, pl.String), reason=pl.lit(USED))
     )
+
+
+def _credits_of(site: Site, lacking: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
+    """Which credit may have paid for each job: job_id, credit_id, credit_coworker_id, and coworker_id, whose job it is.
+
+    The one that names a use of the job last; else of the credits of the e-mail, then of its teams, one that was valid
+    then, the earliest expiry first.
+    """
+    own = site.grants.select("email_key", "credit_id", "coworker_id", "valid_from", "expires_at", team=False)
+    team = own.drop("email_key").join(site.sharing, left_on="coworker_id", right_on="payer_id")
+    within_reach = pl.concat([own, team.select(own.columns).with_columns(team=True)])
+    naming = last.sort("seq", "credit_id").unique("padded", keep="last", maintain_order=True)
+    naming = naming.select("padded", named=pl.struct("credit_id", "coworker_id", "email_key"))
+    of_job = (
+        lacking.select("job_id", "printed_at", "email_key", "owner_id", padded=_padded())
+        .join(within_reach, on="email_key", how="left")
+        .sort(~valid_at(pl.col("printed_at")), "team", "expires_at", "credit_id", nulls_last=True)
+        .unique("job_id", keep="first", maintain_order=True)
+        .join(naming, on="padded", how="left")
+    )
+    named = pl.col("named").struct
+    other = named.field("email_key").ne_missing(pl.col("email_key")) & (
+        named.field("coworker_id") != pl.col("owner_id")
+    )
+    credit_coworker_id = pl.coalesce(named.field("coworker_id"), "coworker_id")
+    team_pays = pl.when(pl.col("named").is_not_null()).then(other).otherwise("team")
+    return of_job.select(
+        "job_id",
+        credit_id=pl.coalesce(named.field("credit_id"), "credit_id"),
+        coworker_id=pl.when(team_pays).then("owner_id").otherwise(credit_coworker_id),
+        credit_coworker_id=credit_coworker_id,
+    ).drop_nulls("credit_id")
 
 
 def _owners(site: Site) -> pl.DataFrame:

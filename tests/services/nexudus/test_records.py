@@ -258,6 +258,58 @@ def test_a_credit_that_cannot_be_read_is_left_out_alone_and_named(field: str, va
     assert [(each.id, each.field) for each in read.problems] == [("1", field)]
 
 
+TEAM = {
+    "Id": 7, "Name": "Blue", "BusinessId": 1, "PayingMemberId": 9, "ShareExtraServices": True,
+    "TransferCreditsToPayingMember": False, "CoworkerIds": "2,1", "UpdatedOn": "2026-11-01T00:00:00Z",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "column", "means"),
+    [
+        ("CoworkerIds", "2, 1,2,", "members", "1,2"),
+        ("CoworkerIds", 5, "members", "5"),
+        ("CoworkerIds", ["3", 1], "members", "1,3"),
+        ("CoworkerIds", None, "members", ""),
+        ("CoworkerIds", "", "members", ""),
+        ("PayingMemberId", None, "payer_id", None),
+        ("PayingMemberId", 0, "payer_id", None),
+        ("PayingMemberId", " 9 ", "payer_id", 9),
+        ("Name", None, "name", ""),
+        ("ShareExtraServices", "true", "shares", True),
+        ("TransferCreditsToPayingMember", 1, "combines", True),
+    ],
+)
+def test_what_an_odd_value_of_a_team_stands_for(field: str, value: Any, column: str, means: Any) -> None:
+    read = records.read_teams([TEAM, changed(TEAM, **{field: value})], moment, NOW)
+    assert read.problems == []
+    assert tables.checked("nexudus_teams", read.frame).filter(team_id=1)[column].item() == means
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("CoworkerIds", "1,x"),
+        ("CoworkerIds", {"1": 2}),
+        ("CoworkerIds", "1,0"),
+        ("PayingMemberId", "nobody"),
+        ("PayingMemberId", -9),
+        ("ShareExtraServices", None),
+        ("TransferCreditsToPayingMember", "perhaps"),
+        ("UpdatedOn", None),
+    ],
+)
+def test_a_team_that_cannot_be_read_is_left_out_alone_and_named(field: str, value: Any) -> None:
+    read = records.read_teams([changed(TEAM, **{field: value}), TEAM], moment, NOW)
+    assert read.frame["team_id"].to_list() == [7]
+    assert [(each.id, each.field) for each in read.problems] == [("1", field)]
+
+
+def test_a_team_read_by_its_id_names_its_members_in_a_list_and_a_team_that_comes_twice_counts_once() -> None:
+    whole = {**TEAM, "CoworkerIds": None, "TeamMembers": [4, 2]}
+    assert records.read_teams([TEAM, whole], moment, NOW).frame["members"].to_list() == ["2,4"]
+
+
 def test_what_is_surely_no_printing_credit_is_nobodys_problem() -> None:
     read = credits_(changed(CREDIT, ExtraServiceIsPrintingCredit=False, RemainingUses=None, UpdatedOn=None))
     assert (read.frame.height, read.problems) == (0, [])

@@ -303,7 +303,7 @@ def findings(found: Sequence[Finding]) -> None:
     out.print(", ".join(f"{number} {status}" for status, number in counts.items()))
 
 
-def held(rows: Sequence[Document]) -> None:
+def held(rows: Sequence[Mapping[str, Any]]) -> None:
     """The charges that wait for a person."""
     out = _out()
     if not rows:

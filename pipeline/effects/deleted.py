@@ -15,7 +15,7 @@ from pipeline.domain.money.reversals import live
 from pipeline.errors import MissingError
 from pipeline.site import Site
 from pipeline.store import ledger
-from pipeline.store.lines import by_hand
+from pipeline.store.lines import Line, by_hand, rows_of
 from pipeline.store.warehouse import Connection
 
 IS_GONE = "is no longer in Nexudus"
@@ -39,7 +39,7 @@ def settle_deleted(site: Site, run_id: str, known: pl.DataFrame, sales: pl.DataF
         made_by_hand = by_hand(con, lines["ref"].to_list())
     sold = lines.filter(pl.col("state").is_in(["confirmed", "invoiced"]), ~pl.col("ref").is_in(made_by_hand))
     absent = sold.filter(~pl.col("ref").is_in(sales["ref"].implode()))
-    gone = [line for line in absent.iter_rows(named=True) if _is_gone(site, line["remote_id"])]
+    gone = [line for line in rows_of(absent) if line["remote_id"] and _is_gone(site, line["remote_id"])]
     held = ledger.moves_of([(line["ref"], line["remote_id"], _why(line)) for line in gone])
     back = (
         lines.filter(pl.col("detail").str.contains(IS_GONE, literal=True), state="held")
@@ -66,7 +66,7 @@ def _is_gone(site: Site, sale: int) -> bool:
     return False
 
 
-def _why(line: dict[str, object]) -> str:
+def _why(line: Line) -> str:
     """What a person decides, with the commands that do it."""
     ref = line["ref"]
     sale = f"sale {line['remote_id']} of {line['amount_cents']} cents for customer {line['coworker_id']}"

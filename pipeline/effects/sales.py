@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -17,9 +17,11 @@ from pipeline.domain.money.lookup import compared
 from pipeline.effects.effect import CONNECTIONS, Outcome, attempt, pipelined, settle, store
 from pipeline.errors import ConfigError, MissingError, TransientError
 from pipeline.services.nexudus import records
+from pipeline.services.nexudus.wire import Record
 from pipeline.site import Site
 from pipeline.store import ledger, memory, stops
 from pipeline.store.lines import (
+    Line,
     by_hand,
     lines_in,
     lines_of_site,
@@ -27,6 +29,7 @@ from pipeline.store.lines import (
     never_sent,
     newest_sales,
     one_line,
+    rows_of,
     waiting_lines,
 )
 from pipeline.store.warehouse import Connection
@@ -47,8 +50,6 @@ CREATED_MARGIN = timedelta(hours=24)
 
 MANY = 50
 """From so many customers on, all sales of a product are listed instead of those of each customer."""
-
-Line = dict[str, Any]
 
 
 class Sold(NamedTuple):
@@ -84,15 +85,16 @@ def listed_sales(site: Site, planned: pl.DataFrame) -> Sold | None:
     if oldest is None or not products:
         return None
     since = oldest - CREATED_MARGIN
-    listed: dict[int, Line] = {}
-    questions: list[dict[str, Any]] = [
-        {"from_CoworkerProduct_CreatedOn": since}, {"from_CoworkerProduct_SaleDate": since},
-        *_of_customers(due.filter(state="unknown")),
-    ]  # fmt: skip
+    listed: dict[int, Record] = {}
+    customers = due.filter(state="unknown")["coworker_id"].drop_nulls().unique().sort().to_list()
     for product in products:
-        for filters in questions:
-            found = site.nexudus.records("coworkerproducts", CoworkerProduct_Product=product, **filters)
-            listed |= {record["Id"]: record for record in found}
+        ask = partial(site.nexudus.records, "coworkerproducts", CoworkerProduct_Product=product)
+        found = [*ask(from_CoworkerProduct_CreatedOn=since), *ask(from_CoworkerProduct_SaleDate=since)]
+        if len(customers) > MANY:
+            found += ask()
+        else:
+            found += [sale for customer in customers for sale in ask(CoworkerProduct_Coworker=customer)]
+        listed |= {record["Id"]: record for record in found}
     sales = records.sales(listed.values())
     _prove(site, sales, since, products)
     return Sold(sales, since, at)
@@ -102,14 +104,6 @@ def products_of(site: Site, lines: pl.DataFrame) -> list[int]:
     """The products of some lines (product_id; null: made before it was kept) and the one of bridge.toml."""
     now = site.rules.charge_product_id
     return sorted({*lines["product_id"].drop_nulls().to_list()} | ({now} if now else set[int]()))
-
-
-def _of_customers(unknown: pl.DataFrame) -> list[dict[str, Any]]:
-    """One question for each customer with a line without an answer; where they are many, one for all."""
-    customers = unknown["coworker_id"].drop_nulls().unique().sort().to_list()
-    if len(customers) > MANY:
-        return [{}]
-    return [{"CoworkerProduct_Coworker": customer} for customer in customers]
 
 
 def settle_sales(site: Site, run_id: str, sold: Sold | None) -> None:
@@ -126,7 +120,7 @@ def settle_sales(site: Site, run_id: str, sold: Sold | None) -> None:
     site.store.commit(lambda con: ledger.cancel_unsent(con, site.key, site.mover(run_id, "dispatcher")))
     with site.store.connect() as con:
         undos = _due(con, site, site.clock()).filter(pl.col("kind") == "undo_sale")
-    for line in undos.iter_rows(named=True):
+    for line in rows_of(undos):
         _undo(site, run_id, line)
     if sold:
         _send(site, run_id, sold)
@@ -248,7 +242,7 @@ def _send(site: Site, run_id: str, sold: Sold) -> None:
 
         site.store.commit(change)
 
-    halt = pipelined(priced.to_dicts(), partial(_post, site), turn, chunk=CHUNK, connections=CONNECTIONS)
+    halt = pipelined(rows_of(priced), partial(_post, site), turn, chunk=CHUNK, connections=CONNECTIONS)
     if halt:
         raise halt
 
@@ -280,13 +274,14 @@ def _post(site: Site, line: Line) -> Outcome:
 def _undo(site: Site, run_id: str, line: Line) -> None:
     """Delete a sale that is not invoiced; one that is, is a person's work."""
     with site.store.connect() as con:
-        original = one_line(con, line["undoes"])
-        if by_hand(con, [line["undoes"]]):
+        original = one_line(con, line["undoes"] or "")
+        if by_hand(con, [original["ref"]]):
             original["remote_id"] = None  # the sale that there was before is gone, and was made again by a person
     if original["state"] in ("sending", "unknown", "held"):
         return  # first it must be known whether there is anything to undo
-    outcome = _undo_without_call(site, line, original)
-    if outcome is None:
+    outcome = _undoable(site, line, original)
+    if isinstance(outcome, int):
+        sale_id = outcome
 
         def begin(con: Connection) -> None:
             mover = site.mover(run_id, "dispatcher")
@@ -295,7 +290,7 @@ def _undo(site: Site, run_id: str, line: Line) -> None:
             ledger.move(con, ledger.moves_of([(line["ref"], None, "DELETE coworkerproducts")]), "sending", mover)
 
         site.store.commit(begin)
-        outcome = attempt(lambda: _delete(site, original["remote_id"]))
+        outcome = attempt(lambda: _delete(site, sale_id))
     store(site, run_id, [(line["ref"], outcome)])
 
 
@@ -304,8 +299,8 @@ def _delete(site: Site, remote_id: int) -> Outcome:
     return Outcome("done", f"sale {remote_id} deleted", remote_id)
 
 
-def _undo_without_call(site: Site, line: Line, original: Line) -> Outcome | None:
-    """The outcome where nothing is to be deleted; None where a sale is there and may be deleted."""
+def _undoable(site: Site, line: Line, original: Line) -> Outcome | int:
+    """The sale that is there and may be deleted; the outcome where nothing is to be deleted."""
     sale_id = original["remote_id"]
     if original["state"] == "void":
         return Outcome("done", "nothing had been charged")
@@ -322,7 +317,7 @@ def _undo_without_call(site: Site, line: Line, original: Line) -> Outcome | None
     except MissingError:
         return Outcome("done", f"sale {sale_id} is gone", sale_id)
     if not sale.get("Invoiced"):
-        return None
+        return sale_id
     return Outcome(
         "held",
         f"Job {line['job_id']} changed in {site.printing.title}, but its sale {sale_id} ({line['amount_cents']} cents,"

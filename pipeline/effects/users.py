@@ -22,6 +22,7 @@ from pipeline.services.nexudus import records
 from pipeline.services.printing import Applied, Change, Secrets
 from pipeline.site import Site
 from pipeline.store import ownership
+from pipeline.store.ownership import Digests, Event, Identity
 
 CHUNK = 200
 """Users between two commits: a second or two of work; a killed run leaves up to two of these to be observed again."""
@@ -30,9 +31,6 @@ CARD_FIELDS = {"access_card": "AccessCardId", "key_fob": "KeyFobNumber", "pin": 
 
 WAYS = ("access", "restricted", "disabled")
 """The fields of the row that writes which way in a user has."""
-
-Event = dict[str, Any]
-"""An ownership event, as `store.ownership.record` takes it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Planned:
         return self.change.action in {"create", "rename"}
 
     @property
-    def identity(self) -> Event:
+    def identity(self) -> Identity:
         """Whose name the change makes or keeps."""
         return {
             "username": self.name, "coworker_id": self.change.coworker_id or None, "email_key": self.email_key,
@@ -167,14 +165,16 @@ def _outcome(applied: Applied) -> Outcome:
 
 def _intents(planned: Sequence[Planned]) -> list[Event]:
     """The events before the calls: a name is ours, and a removal counts, from the moment at which it may be made."""
-    begun = [
-        {**each.identity, "state": "creating", "reason": f"about to {each.change.action}"}
-        | ({"renamed_from": each.change.username} if each.change.action == "rename" else {})
-        for each in planned
-        if each.begins
-    ]
-    leaving = [each.change.username for each in planned if each.change.action == "remove"]
-    return [*begun, *({"username": name, "reason": ownership.REMOVING} for name in leaving)]
+    events: list[Event] = []
+    for each in planned:
+        if each.begins:
+            begun: Event = {**each.identity, "state": "creating", "reason": f"about to {each.change.action}"}
+            if each.change.action == "rename":
+                begun["renamed_from"] = each.change.username
+            events.append(begun)
+        elif each.change.action == "remove":
+            events.append({"username": each.change.username, "reason": ownership.REMOVING})
+    return events
 
 
 def _events(site: Site, planned: Planned, outcome: Outcome, given: _Given, begun: frozenset[str]) -> list[Event]:
@@ -194,12 +194,13 @@ def _events(site: Site, planned: Planned, outcome: Outcome, given: _Given, begun
 def _made(site: Site, planned: Planned, given: _Given) -> list[Event]:
     """The events of a change that was made; the digests of what was written stand in them."""
     change = planned.change
-    owned: Event = {**planned.identity, "state": "owned", **_written(site, planned, given)}
+    digests = _written(site, planned, given)
+    owned: Event = {**planned.identity, "state": "owned", "reason": "created", **digests}
     match change.action:
         case "create":
-            return [{**owned, "reason": "created"}]
+            return [owned]
         case "update":
-            return [_updated(planned, owned)]
+            return [_updated(planned, digests)]
         case "rename":
             released: Event = {"username": change.username, "state": "released", "reason": "renamed"}
             return [released, {**owned, "renamed_from": change.username, "reason": "renamed"}]
@@ -210,9 +211,9 @@ def _made(site: Site, planned: Planned, given: _Given) -> list[Event]:
             return []
 
 
-def _written(site: Site, planned: Planned, given: _Given) -> Event:
-    """What of the secrets was written, as digests, and the length of the password."""
-    change, secrets, digests = planned.change, given.to(planned), Event()
+def _written(site: Site, planned: Planned, given: _Given) -> Digests:
+    """What of the secrets was written."""
+    change, secrets, digests = planned.change, given.to(planned), Digests()
     creates = change.action == "create"
     if creates or ("pin" in change.fields and secrets.pin):
         digests["pin_digest"] = site.digest(secrets.pin)
@@ -223,14 +224,16 @@ def _written(site: Site, planned: Planned, given: _Given) -> Event:
     return digests
 
 
-def _updated(planned: Planned, owned: Event) -> Event:
+def _updated(planned: Planned, digests: Digests) -> Event:
     """An update records what it wrote and no more: whose the user is stands in the row that writes our mark."""
     fields = set(planned.change.fields)
     reason = "updated " + ",".join(planned.change.fields)
     if fields & {"mark", "customer", "email"}:
-        return {**owned, "reason": reason}
-    kept = {"username", "pin_digest", "card_digest", "password_length", *(["access"] if fields & set(WAYS) else [])}
-    return {name: value for name, value in owned.items() if name in kept} | {"reason": reason}
+        return {**planned.identity, "state": "owned", "reason": reason, **digests}
+    updated: Event = {"username": planned.name, "reason": reason, **digests}
+    if fields & set(WAYS):
+        updated["access"] = planned.access
+    return updated
 
 
 def _in_doubt(planned: Planned) -> list[Event]:
@@ -238,8 +241,11 @@ def _in_doubt(planned: Planned) -> list[Event]:
 
     Without this, a PIN that is changed and changed back would stay changed.
     """
-    change = planned.change
-    lost: Event = {f"{name}_digest": None for name in ("pin", "card") if name in change.fields}
-    if "password" in change.fields:
+    fields, lost = planned.change.fields, Digests()
+    if "pin" in fields:
+        lost["pin_digest"] = None
+    if "card" in fields:
+        lost["card_digest"] = None
+    if "password" in fields:
         lost["password_length"] = None
-    return [{"username": change.username, "reason": "a change was in doubt", **lost}] if lost else []
+    return [{"username": planned.change.username, "reason": "a change was in doubt", **lost}] if lost else []

@@ -23,6 +23,7 @@ from pipeline.effects.users import mark_user
 from pipeline.errors import ConfigError
 from pipeline.site import Site
 from pipeline.store import jobs, ownership
+from pipeline.store.ownership import Event, Identity
 from pipeline.store.sql import read
 
 RESERVED = ("admin", "administrator", "guest", "anonymous", "papercut", "root")
@@ -36,8 +37,6 @@ OLD_AGENT = (
     " Nexudus_spaces, and disable every task there. Disable, do not delete: that is the way back.",
 )
 """How to switch off what ran before (`rules.md` S15, S16)."""
-
-Row = dict[str, Any]
 
 
 class Result(NamedTuple):
@@ -171,7 +170,7 @@ def carry_out(site: Site, rows: Sequence[Mapping[str, Any]]) -> list[Result]:
 
     def turn(answered: list[tuple[Mapping[str, Any], Outcome]], begun: Sequence[Mapping[str, Any]]) -> None:
         events = [event for row, outcome in answered if (event := _event(row, outcome))]
-        intents = [{**_identity(row), "state": "creating", "reason": "about to adopt"} for row in begun]
+        intents: list[Event] = [{**_identity(row), "state": "creating", "reason": "about to adopt"} for row in begun]
         site.store.commit(lambda con: ownership.record(con, site.key, [*events, *intents], site.clock()))
         results.extend(Result(row["username"], OUTCOMES[outcome.kind], outcome.told()) for row, outcome in answered)
 
@@ -183,11 +182,14 @@ def carry_out(site: Site, rows: Sequence[Mapping[str, Any]]) -> list[Result]:
     return results
 
 
-def _identity(row: Mapping[str, Any]) -> Row:
-    return {name: row[name] for name in ("username", "coworker_id", "email_key", "access")}
+def _identity(row: Mapping[str, Any]) -> Identity:
+    return {
+        "username": row["username"], "coworker_id": row["coworker_id"], "email_key": row["email_key"],
+        "access": row["access"],
+    }  # fmt: skip
 
 
-def _event(row: Mapping[str, Any], outcome: Outcome) -> Row | None:
+def _event(row: Mapping[str, Any], outcome: Outcome) -> Event | None:
     """What the record says afterwards; with an unknown outcome the intent stands, and the next run looks."""
     match OUTCOMES[outcome.kind]:
         case "done":

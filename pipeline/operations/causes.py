@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import polars as pl
 
@@ -22,7 +21,7 @@ from pipeline.operations.kinds import SHOWN, Cause, Failure, Silence, many
 from pipeline.services.papercut.findings import licence
 from pipeline.site import Site, Sites
 from pipeline.store import memory, sites, stops
-from pipeline.store.lines import lines_in, sites_of
+from pipeline.store.lines import Line, lines_in, rows_of, sites_of
 from pipeline.store.sql import Connection, read
 from pipeline.words import counted
 
@@ -81,18 +80,18 @@ def _stopped(con: Connection, site: Site) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-def held_reason(line: dict[str, Any]) -> str:
+def held_reason(line: Line) -> str:
     """Why a line is held: the rule that held it, or what it was about to do in Nexudus when it was held later on."""
     return line["rule"] if line["n"] == 0 else line["kind"]
 
 
 def _held(con: Connection, site: Site) -> Iterator[Cause]:
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Line]] = {}
     lines = lines_in(con, site.key, "held").filter(~findings.is_deleted())
-    for line in lines.iter_rows(named=True):
+    for line in rows_of(lines):
         groups.setdefault(held_reason(line), []).append(line)
     for reason, rows in groups.items():
-        ids = sorted({row["coworker_id"] for row in rows} - {None})
+        ids = sorted({row["coworker_id"] for row in rows if row["coworker_id"] is not None})
         more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
         facts = (
             f"Customers: {', '.join(map(str, ids[:SHOWN])) or 'none known'}{more}.",

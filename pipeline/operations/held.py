@@ -24,12 +24,12 @@ from pipeline.site import Site, Sites
 from pipeline.store import assignments, grants, jobs, ledger, memory
 from pipeline.store import sites as book
 from pipeline.store.ledger import Mover
-from pipeline.store.lines import RETRY, lines_in, lines_of_site, one_line, sites_of
+from pipeline.store.lines import RETRY, Line, lines_in, lines_of_site, one_line, rows_of, sites_of
 from pipeline.store.sql import Connection, read
 
 LOCK_SECONDS = 60.0
 
-Line = dict[str, Any]
+Row = dict[str, Any]
 
 
 def waiting(sites: Sites, chosen: Sequence[Site] | None = None) -> list[Line]:
@@ -37,17 +37,13 @@ def waiting(sites: Sites, chosen: Sequence[Site] | None = None) -> list[Line]:
     with sites.store.connect() as con:
         known = {key: each.name for key, each in book.records(con).items()}
         keys = sites_of(con) if chosen is None else [site.key for site in chosen]
-        return [
-            {**line, "site": known.get(key, key)}
-            for key in keys
-            for line in lines_in(con, key, "held").iter_rows(named=True)
-        ]
+        return [{**line, "site": known.get(key, key)} for key in keys for line in rows_of(lines_in(con, key, "held"))]
 
 
-def ownerless(chosen: Sequence[Site]) -> list[Line]:
+def ownerless(chosen: Sequence[Site]) -> list[Row]:
     """The chargeable jobs of some sites that nobody is charged for and that no person has decided."""
     shown = ("job_id", "printed_at", "username", "printer", "pages", "cost", "why")
-    found: list[Line] = []
+    found: list[Row] = []
     for site in chosen:
         with site.store.connect() as con:
             rows = findings.ownerless(con, site).filter(why="never ours").select(shown).to_dicts()
@@ -57,7 +53,7 @@ def ownerless(chosen: Sequence[Site]) -> list[Line]:
 
 def assign(
     sites: Sites, wanted: Sequence[str], customer: int | None, *, reason: str, operator: str, only: str | None = None
-) -> list[Line]:
+) -> list[Row]:
     """Give jobs that nobody is charged for to a customer, or waive them; all of them or none. The next run decides.
 
     Args:
@@ -82,7 +78,7 @@ def assign(
         with sites.store.connect() as con:
             _check_customer(con, customer)
     places = {job_id: _place(chosen, job_id) for job_id in dict.fromkeys(wanted)}
-    done: list[Line] = []
+    done: list[Row] = []
     with ExitStack() as locks:
         for key in sorted({site.key for site in places.values()}):
             locks.enter_context(sites.hold(key, wait_seconds=LOCK_SECONDS))
@@ -101,7 +97,7 @@ def assign(
     return done
 
 
-def accept(sites: Sites, credits_: Sequence[int], *, reason: str, operator: str) -> list[Line]:
+def accept(sites: Sites, credits_: Sequence[int], *, reason: str, operator: str) -> list[Row]:
     """Take what Nexudus says is left of some credits as right, all of them or none.
 
     Args:
@@ -118,7 +114,7 @@ def accept(sites: Sites, credits_: Sequence[int], *, reason: str, operator: str)
     """
     wanted = list(dict.fromkeys(credits_))
 
-    def change(con: Connection) -> list[Line]:
+    def change(con: Connection) -> list[Row]:
         found = grants.differing(con).filter(pl.col("credit_id").is_in(wanted))
         unknown = sorted(set(wanted) - set(found["credit_id"]))
         if unknown:
@@ -158,7 +154,7 @@ def _place(chosen: Sequence[Site], job_id: str) -> Site:
     return having[0]
 
 
-def _assignable(con: Connection, site: Site, job_id: str) -> Line:
+def _assignable(con: Connection, site: Site, job_id: str) -> Row:
     """A job that a person may assign.
 
     Raises:
@@ -214,7 +210,7 @@ def decide(
     """
     refs = list(dict.fromkeys(refs))
     with sites.store.connect() as con:
-        names = sorted({str(one_line(con, ref)["site"]) for ref in refs})
+        names = sorted({one_line(con, ref)["site"] for ref in refs})
     with ExitStack() as locks:
         for name in names:
             locks.enter_context(sites.hold(name, wait_seconds=LOCK_SECONDS))

@@ -63,7 +63,7 @@ class Evidence:
     grants: pl.DataFrame
     sharing: pl.DataFrame
     jobs: JobBatch
-    users: list[Row]
+    users: list[ownership.Event]
     refused: list[str]
 
 
@@ -210,7 +210,7 @@ def _sales(site: Site) -> pl.DataFrame:
     return ours
 
 
-def _users(site: Site, now: datetime) -> tuple[list[Row], list[str]]:
+def _users(site: Site, now: datetime) -> tuple[list[ownership.Event], list[str]]:
     """Ownership events for the users that carry our mark, and why others that carry it are not taken over."""
     nobody = tables.empty("print_users")
     marked = site.printing.users(nobody, lambda _: (), now).frame.filter("marked")
@@ -219,7 +219,7 @@ def _users(site: Site, now: datetime) -> tuple[list[Row], list[str]]:
     found = marked.select("username", "internal", pl.col("email"), coworker_id="marked_coworker_id").join(
         people.select("coworker_id", "email_key", "free", "pay", "archived"), on="coworker_id", how="left"
     )
-    events: list[Row] = []
+    events: list[ownership.Event] = []
     refused: list[str] = []
     for row in found.sort("username").iter_rows(named=True):
         why = _refusal(row)

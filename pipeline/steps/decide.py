@@ -129,7 +129,7 @@ def plan_users(site: Site) -> PlanMade:
     with site.store.connect() as con:
         tried = changes.repeated(con, site.key, made["username"].to_list(), writes.TRIES)
     frame = tables.checked("user_sync_plan", writes.without_effect(made, tried, rules.name))
-    events = [
+    events: list[ownership.Event] = [
         {"username": name, "state": "owned", "without_credit_since": since, "reason": "credits came or went"}
         for name, since in lapsed.iter_rows()
     ]

@@ -207,7 +207,7 @@ def news(con: Connection, site: Site, batch: JobBatch, now: datetime) -> pl.Data
 
 def _follow(con: Connection, site: str, users: pl.DataFrame, now: datetime) -> None:
     """Whoever a person renamed in the print system stays ours under the new name, with its jobs."""
-    events: list[dict[str, str]] = []
+    events: list[ownership.Event] = []
     why = "renamed by a person"
     for former, name, _ in followed(users, ownership.owned(con, site)).iter_rows():
         events.append({"username": former, "state": "released", "reason": why})

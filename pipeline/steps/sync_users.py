@@ -178,5 +178,5 @@ def _release_absent(con: Connection, site: Site, plan: pl.DataFrame) -> None:
     gone = ownership.absent(con, site.key, _listed_at(con, site.key))
     absent = sorted(set(gone) - set(plan["username"]))
     reason = f"absent in {site.printing.title}"
-    events = [{"username": name, "state": "released", "reason": reason} for name in absent]
+    events: list[ownership.Event] = [{"username": name, "state": "released", "reason": reason} for name in absent]
     ownership.record(con, site.key, events, site.clock())

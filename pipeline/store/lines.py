@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import TypedDict, cast
 
 import polars as pl
 
@@ -38,6 +38,38 @@ _LINES_OF_WANTED = LINES.replace(
 
 RETRY = "retry"
 """Stands for a run where a person let a line be sent, by the rules and not as it is."""
+
+
+class Line(TypedDict):
+    """A row of `LINES`: what a line says, its last event, and where it is held why."""
+
+    ref: str
+    site: str
+    job_id: str
+    revision: int
+    kind: str
+    seq: int
+    printed_at: datetime
+    username: str
+    email_key: str | None
+    coworker_id: int | None
+    credit_id: int | None
+    credit_coworker_id: int | None
+    product_id: int | None
+    amount_cents: int
+    undoes: str | None
+    rule: str
+    state: str
+    reason: str | None
+    n: int
+    happened_at: datetime
+    remote_id: int | None
+    detail: str
+
+
+def rows_of(lines: pl.DataFrame) -> list[Line]:
+    """The rows of a frame with the columns of `LINES`."""
+    return cast("list[Line]", lines.to_dicts())
 
 
 def lines_of_site(con: Connection, site: str, jobs: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -213,8 +245,8 @@ def states_of(charges: pl.DataFrame) -> dict[str, int]:
     return {state: counts[state] for state in tables.STATES if state in counts}
 
 
-def one_line(con: Connection, ref: str) -> dict[str, Any]:
-    """One line with its state, as a mapping.
+def one_line(con: Connection, ref: str) -> Line:
+    """One line with its state.
 
     Raises:
         MissingError: there is no such line.
@@ -222,7 +254,7 @@ def one_line(con: Connection, ref: str) -> dict[str, Any]:
     found = query(con, LINES + " WHERE c.ref = $ref", ref=ref)
     if not found.height:
         raise MissingError(f"The ledger has no line {ref}", "copy the reference from `printbridge held list`")
-    return found.row(0, named=True)
+    return rows_of(found)[0]
 
 
 def moved_by(con: Connection, run_id: str) -> pl.DataFrame:

@@ -9,20 +9,54 @@ A user is ours only with a row here, the mark in PaperCut's notes and PaperCut's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import polars as pl
 
 from pipeline.store.sql import Connection, insert, query
 
-EVENT: dict[str, Any] = {
+EVENT: dict[str, pl.DataType | type[pl.DataType]] = {
     "username": pl.String, "state": pl.String, "coworker_id": pl.Int64, "email_key": pl.String, "access": pl.String,
     "pin_digest": pl.String, "card_digest": pl.String, "without_credit_since": pl.Datetime("us", "UTC"),
     "password_length": pl.Int64, "reason": pl.String,
 }  # fmt: skip
 """The columns of an event that its writer fills."""
+
+
+class Identity(TypedDict):
+    """Whose user it is, and which way in it has."""
+
+    username: str
+    coworker_id: int | None
+    email_key: str | None
+    access: str | None
+
+
+class Digests(TypedDict, total=False):
+    """What of the secrets was written: digests, and the length of the password."""
+
+    pin_digest: str | None
+    card_digest: str | None
+    password_length: int | None
+
+
+class Event(Digests, total=False):
+    """What happened to a user of ours; what is left out stays as the event before it says, until `released`.
+
+    `renamed_from` names the user whose digests a renamed one keeps.
+    """
+
+    username: Required[str]
+    state: str
+    coworker_id: int | None
+    email_key: str | None
+    access: str | None
+    without_credit_since: datetime | None
+    reason: Required[str]
+    renamed_from: str
+
 
 REMOVING, REMOVED, NOT_REMOVED = "about to remove", "removed", "not removed"
 """The reasons of the events around a removal: before the call, once it was done, and once it surely was not."""
@@ -105,14 +139,13 @@ def absent(con: Connection, site: str, listed_at: datetime) -> list[str]:
     return [row[0] for row in rows]
 
 
-def record(con: Connection, site: str, events: Sequence[Mapping[str, Any]], at: datetime) -> None:
-    """Append events; a field that an event leaves out keeps the value of the user's event before it, until released.
+def record(con: Connection, site: str, events: Sequence[Event], at: datetime) -> None:
+    """Append events.
 
     Args:
         con: a connection inside a transaction.
         site: the site.
-        events: mappings with username and reason, and any of the other columns of `EVENT`; `renamed_from` names
-            the user whose digests a renamed one keeps.
+        events: in the order in which they happened.
         at: when they happened, UTC.
     """
     if not events:
@@ -128,7 +161,7 @@ def record(con: Connection, site: str, events: Sequence[Mapping[str, Any]], at: 
     finally:
         con.unregister("touched")
     before: dict[str, dict[str, Any]] = {row["username"]: row for row in rows.iter_rows(named=True)}
-    added: list[dict[str, Any]] = []
+    added: list[dict[str, object]] = []
     for event in events:
         last = before.get(event["username"], {})
         # What was released says nothing of whoever has the name next; a renamed user brings what it had.

@@ -50,7 +50,8 @@ class Site:
         self.name, self.settings, self.sites = name, settings, sites
         self.record = sites.record_of(name)
         self.key = self.record.key if self.record else name
-        self.rules: SiteRules = replace(settings.rules(self.key), code=self.record.code if self.record else "")
+        code = self.record.code if self.record else ""
+        self.rules: SiteRules = replace(settings.rules(self.key), code=code, holds=PaperCut.holds)
         self.clock, self.store, self.digest = sites.clock, sites.store, sites.digest
         self.writes_nothing = sites.settings.mode == "dry_run"
 

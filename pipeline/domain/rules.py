@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 PricingModel = Literal["pay_per_print", "credits_only", "credits_and_pay_per_print", "free_unlimited"]
 Customers = Literal["home", "all"]
@@ -18,6 +18,10 @@ Removal = Literal["delete", "disable"]
 PartialCredits = Literal["ignore", "use"]
 TeamCredits = Literal["as_nexudus", "own"]
 Rounding = Literal["hold", "half_up", "up"]
+Holding = Literal["balance", "restricted", "pin", "card", "disabled", "cost"]
+"""What a print system may know of a user or a job."""
+
+EVERYTHING: frozenset[Holding] = frozenset(get_args(Holding))
 
 PAY_MODELS: frozenset[str] = frozenset({"pay_per_print", "credits_and_pay_per_print"})
 CREDIT_MODELS: frozenset[str] = frozenset({"credits_only", "credits_and_pay_per_print"})
@@ -28,7 +32,7 @@ class SiteRules:
     """The business choices of one site: names, values and defaults are those of bridge.toml (design section 6).
 
     `name` is the key of the site in every table, and `code` its three characters in references; empty: those of the
-    name.
+    name. `holds` is what its print system knows: no plan asks for more.
     """
 
     name: str
@@ -55,6 +59,7 @@ class SiteRules:
     members_pay_from: datetime | None = None
     contacts_pay_from: datetime | None = None
     code: str = ""
+    holds: frozenset[Holding] = EVERYTHING
 
     @property
     def takes_money(self) -> bool:

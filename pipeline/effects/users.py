@@ -61,7 +61,7 @@ class Planned:
     @property
     def needs_secrets(self) -> bool:
         """Whether the change writes a PIN, a password or a card."""
-        return self.change.action == "create" or bool({"pin", "password", "card"} & set(self.change.fields))
+        return bool({"pin", "password", "card"} & set(self.change.fields))
 
     @property
     def of_balance(self) -> bool:
@@ -146,7 +146,7 @@ def _given(site: Site, planned: Iterable[Planned]) -> _Given:
 
 def _tried(site: Site, given: _Given, planned: Planned) -> Outcome:
     change, secrets = planned.change, given.to(planned)
-    if change.action == "create" and not secrets.pin:
+    if change.action == "create" and "pin" in change.fields and not secrets.pin:
         return Outcome("held", f"customer {change.coworker_id} has no usable PIN any more; set one in Nexudus")
 
     def effect() -> Outcome:
@@ -214,12 +214,11 @@ def _made(site: Site, planned: Planned, given: _Given) -> list[Event]:
 def _written(site: Site, planned: Planned, given: _Given) -> Digests:
     """What of the secrets was written."""
     change, secrets, digests = planned.change, given.to(planned), Digests()
-    creates = change.action == "create"
-    if creates or ("pin" in change.fields and secrets.pin):
+    if "pin" in change.fields and secrets.pin:
         digests["pin_digest"] = site.digest(secrets.pin)
-    if creates or (secrets.pin and {"pin", "password"} & set(change.fields)):
+    if secrets.pin and {"pin", "password"} & set(change.fields):
         digests["password_length"] = given.length
-    if creates or "card" in change.fields:
+    if change.action == "create" or "card" in change.fields:
         digests["card_digest"] = site.digest(secrets.card)
     return digests
 

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 import polars as pl
 
+from pipeline.domain.rules import Holding
 from pipeline.services.reading import Read
 
 JOB_COLUMNS = pl.Schema({
@@ -107,9 +108,6 @@ class JobSource(Protocol):
         """Let go of connections. The source can be used again afterwards."""
         ...
 
-
-Holding = Literal["balance", "restricted", "pin", "card", "disabled", "cost"]
-"""What a print system may know of a user or a job. A plan never asks for what its system does not hold."""
 
 Action = Literal["create", "update", "rename", "adjust", "remove"]
 
@@ -230,7 +228,7 @@ class PrintSystem(Protocol):
 
     @property
     def holds(self) -> frozenset[Holding]:
-        """What it holds."""
+        """What it knows of users and jobs; a plan never asks for more (`SiteRules.holds`)."""
         ...
 
     @property

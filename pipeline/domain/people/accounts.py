@@ -63,7 +63,7 @@ def print_accounts(
         )
         .with_columns(access=_access(), restricted=~(pl.col("free") | pl.col("pay")))
         .with_columns(reason=_reason(rules))
-        .pipe(_without_clash, "pin_digest", "pin_clash")
+        .pipe(lambda frame: _without_clash(frame, "pin_digest", "pin_clash") if "pin" in rules.holds else frame)
         .pipe(_without_clash, "username", "name_clash")
         .select(columns("print_accounts").names())
         .sort("email_key")
@@ -195,7 +195,7 @@ def _reason(rules: SiteRules) -> pl.Expr:
         "other_location": pl.col("business_id").ne_missing(rules.business_id).and_(rules.customers == "home"),
         "no_credit": no_way_in & pl.col("had_credits").fill_null(value=False) & pl.lit(rules.takes_credits),
         "no_access": no_way_in,
-        "no_pin": pl.col("pin_digest").is_null(),
+        "no_pin": pl.col("pin_digest").is_null() & pl.lit("pin" in rules.holds),
     }
     return pl.coalesce(*(pl.when(applies).then(pl.lit(reason)) for reason, applies in reasons.items()))
 

@@ -9,10 +9,12 @@ Columns: those of PrintAccounts plus target and unsettled; `now_*` is PrintUsers
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from pipeline.domain.names import MIN_PASSWORD
-from pipeline.domain.rules import SiteRules
+from pipeline.domain.rules import EVERYTHING, SiteRules
 
 EXACT = pl.Decimal(18, 6)
 
@@ -22,10 +24,14 @@ GROUPS = (
 """The fields of an update that are sent together, each group in a row and a call of its own: what lets somebody print,
 or keeps them from it, never waits for a name that PaperCut refuses, or for a cap on e-mail changes."""
 
+NEEDS = {"password": "pin"}
+"""A field that is written with what a print system holds under another name."""
+
 ACCESS = tuple(field for group in GROUPS[:-1] for field in group)
 """The fields that decide who may print and how; the last group is decoration, and our mark."""
 
-_CREATED_FIELDS = "mark,full_name,email,restricted,pin"
+_CREATED = ("mark", "full_name", "email", "restricted", "pin")
+"""The fields that every new user gets, where its print system holds them."""
 
 
 def with_target(accounts: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
@@ -35,8 +41,19 @@ def with_target(accounts: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     return accounts.with_columns(
         credits=pooled,
         unsettled=unsettled,
-        target=pl.when(pl.col("access") != "free").then((pooled.cast(EXACT) - unsettled).cast(EXACT)),
+        target=balanced(pl.when(pl.col("access") != "free").then((pooled.cast(EXACT) - unsettled).cast(EXACT)), rules),
     )
+
+
+def balanced(target: pl.Expr, rules: SiteRules) -> pl.Expr:
+    """The balance that is wanted; none where the print system holds no balances."""
+    return target if "balance" in rules.holds else pl.lit(None, EXACT)
+
+
+def _held(fields: Iterable[str], rules: SiteRules) -> list[str]:
+    """Of some fields, those that the print system holds."""
+    lacking = EVERYTHING - rules.holds
+    return [field for field in fields if NEEDS.get(field, field) not in lacking]
 
 
 def _differences(rules: SiteRules) -> dict[str, pl.Expr]:
@@ -68,13 +85,14 @@ def _differences(rules: SiteRules) -> dict[str, pl.Expr]:
 def _changes(rules: SiteRules, group: tuple[str, ...]) -> pl.Expr:
     """The fields of a group that differ, comma separated; empty where none does."""
     differs = _differences(rules)
-    fields = [pl.when(differs[field]).then(pl.lit(field)) for field in group]
+    fields = [pl.when(differs[field]).then(pl.lit(field)) for field in _held(group, rules)]
     return pl.concat_str(fields, separator=",", ignore_nulls=True)
 
 
 def _changed(users: pl.DataFrame, rules: SiteRules, groups: tuple[tuple[str, ...], ...]) -> pl.DataFrame:
     """An update row for each user and group of fields that differ."""
-    rows = [users.with_columns(changes=_changes(rules, group)).filter(pl.col("changes") != "") for group in groups]
+    held = [group for group in groups if _held(group, rules)]
+    rows = [users.with_columns(changes=_changes(rules, group)).filter(pl.col("changes") != "") for group in held]
     return pl.concat(rows).with_columns(
         action=pl.lit("update"), reason=pl.format("PaperCut and the account differ in {}", "changes")
     )
@@ -196,8 +214,8 @@ def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: 
             action=pl.when(double | _jumps(rules)).then(pl.lit("hold")).otherwise(pl.lit("create")),
             code=pl.when(double).then(pl.lit("lost")).when(_jumps(rules)).then(pl.lit("above_max_credits")),
             changes=pl.concat_str(
-                pl.lit(_CREATED_FIELDS),
-                pl.when(pl.col("card_digest").is_not_null()).then(pl.lit("card")),
+                pl.lit(",".join(_held(_CREATED, rules))),
+                *(pl.when(pl.col("card_digest").is_not_null()).then(pl.lit(card)) for card in _held(["card"], rules)),
                 pl.when(pl.col("target").is_not_null()).then(pl.lit("balance")),
                 separator=",",
                 ignore_nulls=True,
@@ -249,7 +267,8 @@ def foreign(kept: pl.DataFrame) -> pl.DataFrame:
 def updates(kept: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     """Users of ours that differ from their account, and those that a person has disabled in PaperCut."""
     ours = kept.filter("ours")
-    disabled = ours.filter(pl.col("now_disabled") & (rules.removal == "delete")).with_columns(
+    by_person = pl.lit(rules.removal == "delete" and "disabled" in rules.holds)
+    disabled = ours.filter(pl.col("now_disabled") & by_person).with_columns(
         action=pl.lit("hold"),
         changes=pl.lit(""),
         code=pl.lit("disabled"),

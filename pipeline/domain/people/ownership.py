@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pipeline.domain.names import email_key
-from pipeline.domain.people.differences import EXACT, adjusts
+from pipeline.domain.people.differences import EXACT, adjusts, balanced
 from pipeline.domain.people.reasons import LEAVES, STAYS
 from pipeline.domain.rules import SiteRules
 
@@ -227,9 +227,9 @@ def restrictions(leavers: pl.DataFrame, unsettled: pl.DataFrame, rules: SiteRule
         .with_columns(
             pl.col("unsettled").fill_null(0).cast(EXACT), access=pl.lit("credits"), credits=pl.lit(0, pl.Int64)
         )
-        .with_columns(target=(pl.lit(0).cast(EXACT) - pl.col("unsettled")).cast(EXACT))
+        .with_columns(target=balanced((pl.lit(0).cast(EXACT) - pl.col("unsettled")).cast(EXACT), rules))
     )
-    updates = lapsed.filter(~pl.col("now_restricted")).with_columns(
+    updates = lapsed.filter(~pl.col("now_restricted") & pl.lit("restricted" in rules.holds)).with_columns(
         action=pl.lit("update"),
         changes=pl.lit("restricted"),
         restricted=pl.lit(value=True),

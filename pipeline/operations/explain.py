@@ -86,9 +86,15 @@ def _people(con: Connection, site: Site, subject: str) -> list[Story]:
         return []
     accounts = read(con, "print_accounts", site.key).filter(email_key=key)
     names = ownership.owned(con, site.key).filter(email_key=key)
-    if not (same.height or accounts.height or names.height):
+    ids = {subject, *map(str, same["coworker_id"])}
+    odd = [
+        f"The record of customer {sentence}. What was read of it before stands; correct the field in Nexudus."
+        for number, sentence in findings.odd_customers(con).items()
+        if number in ids
+    ]
+    if not (same.height or accounts.height or names.height or odd):
         return []
-    sentences = [_customer(row) for row in same.sort("registered_at", "coworker_id").iter_rows(named=True)]
+    sentences = odd + [_customer(row) for row in same.sort("registered_at", "coworker_id").iter_rows(named=True)]
     if not accounts.height:
         sentences.append("No customer with this e-mail was in Nexudus at the last run of this site.")
     for account in accounts.iter_rows(named=True):

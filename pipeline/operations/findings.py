@@ -45,6 +45,11 @@ def sentences(con: Connection, site: str, name: str) -> list[str]:
     return [str(each) for each in (said.values() if isinstance(said, dict) else said)]
 
 
+def odd_customers(con: Connection) -> dict[str, str]:
+    """The customers whose record cannot be read: id, and a sentence that begins with it."""
+    return json.loads(memory.recall(con, memory.ACCOUNT, memory.problems("nexudus_customers")) or "{}")
+
+
 # --- jobs and money --------------------------------------------------------------------------------------------------
 
 

@@ -229,6 +229,13 @@ def test_explain_tells_the_way_of_people_and_jobs(folder: Path) -> None:
         assert "its user was never ours. If a customer printed it: `printbridge held assign 4" in (
             printbridge("explain", "4").out
         )
+        harness.edit("coworkers", 102, PaperCutFreePrinting=None)
+        harness.add("coworkers", customer(109, Active="perhaps"))
+        harness.advance(minutes=2)
+        assert harness.run().ok
+        odd = "The record of customer 102: PaperCutFreePrinting is null where yes or no belongs. What was read of it"
+        assert odd in printbridge("explain", BOB).out
+        assert "The record of customer 109: Active is " in printbridge("explain", "109").out
         unknown = printbridge("explain", "nobody@example.com", code=1)
         assert unknown.err.startswith("Missing: Nothing is known of 'nobody@example.com' at london. What to do: give")
         stories = printbridge("explain", "101", "--json").document["stories"]
@@ -372,6 +379,8 @@ def test_dev_serves_the_ui_from_any_folder_and_ends_whole(folder: Path) -> None:
             (repository,) = reply.json()["data"]["repositoriesOrError"]["nodes"]
             assert "look_and_sync" in {schedule["name"] for schedule in repository["schedules"]}
             assert f"Port {port} on 127.0.0.1 cannot be used" in printbridge("dev", "--port", str(port), code=2).err
+            second = printbridge("dev", "--port", str(free_port()), code=2).err
+            assert "Another `printbridge dev` is up on the state folder" in second, "two services on one state folder would both charge"
         finally:
             process.terminate()
             assert process.wait(40) == 0, (folder / "log").read_text("utf-8")

@@ -103,6 +103,18 @@ def _is_module(parts: list[str]) -> bool:
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
+def test_every_case_names_a_test_that_exists() -> None:
+    tests = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M)
+    }
+    rows = re.findall(r"^\|.*\| (.*) \|$", text(Path("docs/cases.md")), re.MULTILINE)
+    named = [row.strip("`") for row in rows if row not in {"test", "---"}]
+    assert len(named) > 60, "docs/cases.md has a row for each case"
+    assert not set(named) - tests, "docs/cases.md names tests that are not there"
+
+
 def test_every_file_that_a_page_names_exists() -> None:
     made = {"bridge.toml", ".env", "warehouse.duckdb"}
     for path in PAGES:

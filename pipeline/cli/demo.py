@@ -26,6 +26,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.cli.demo_mess import Mess, print_mess
 from pipeline.cli.demo_tables import print_tables
 from pipeline.clock import system_clock
 from pipeline.dagster.dev import serve
@@ -176,12 +177,18 @@ class Month:
         with _progress(self.console, len(self.sites) * (len(PAUSES) + 1)) as told:
             self._run(told, "sync_site", {(site,): f"{site}: users transferred" for site in self.sites})
             edits = administration(self.world, len(PAUSES))
-            for (since, until), edited in zip(pairwise((BEGIN, *PAUSES)), edits, strict=True):
+            edited_ids = {edit["id"] for turn in edits for edit in turn if edit["entity"] == "coworkers"}
+            first = self.sites[0]
+            printer = self.world["sites"][first]["printers"][0]["name"]
+            self.mess = Mess(self.served[first], self._ask, printer, edited_ids)
+            periods = zip(pairwise((BEGIN, *PAUSES)), edits, strict=True)
+            for turn, ((since, until), edited) in enumerate(periods):
                 self._advance(until)
                 printed = self._print(since, until)
                 self._refund(since, until)
                 for edit in edited:
                     self._edit(edit)
+                self.mess.happen(turn)
                 texts = {(site,): f"{site}: {printed[site]} jobs until {until:%d %B}" for site in self.sites}
                 self._run(told, "sync_site", texts)
         days = sorted((day, site) for site in self.sites for day in self._days(site))
@@ -336,6 +343,7 @@ def _show(month: Month, folder: Path) -> int:
     """Print what came of the month; returns the unexplained difference of all sites in cents."""
     console = month.console
     unexplained = print_tables(console, [month.served[site] for site in month.sites])
+    print_mess(console, month.mess)
     if month.accepted:
         changed = counted(month.accepted, "credit")
         console.print(f"{changed} that staff changed in Nexudus by hand: found, and taken as right.", highlight=False)

@@ -36,6 +36,26 @@ def row(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("│")][1:]
 
 
+class Told(dict[str, str]):
+    """The last table: what happened, in part, to what became of it."""
+
+    def __missing__(self, part: str) -> str:
+        (found,) = [told for what, told in self.items() if part in what]
+        return found
+
+
+def told_mess(text: str) -> Told:
+    """The rows of the last table, whose cells go over several lines."""
+    rows, table = [], text.partition("The mess of life")[2]
+    for line in re.findall(r"^│(.*)│$", table, re.MULTILINE):
+        cells = [cell.strip() for cell in line.split("│")]
+        if cells[1]:
+            rows.append(cells)
+        else:
+            rows[-1] = [f"{before} {more}".strip() for before, more in zip(rows[-1], cells, strict=True)]
+    return Told({what: told for what, _, told in rows})
+
+
 def test_a_month_ends_with_nothing_unexplained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
@@ -72,6 +92,15 @@ def test_a_month_ends_with_nothing_unexplained(folder: Path, monkeypatch: pytest
     assert sum(map(int, row(text, "money in Nexudus"))) == sold > 0, "the table does not say what Nexudus holds"
     for name in ("charged", "paid by credit", "free", "held"):
         assert len(row(text, name)) == len(demo.SITES)
+    mess = told_mess(text)
+    assert "update done" in mess["a PIN that is a number"]
+    assert "update done" in mess["a name with"]
+    assert "PaperCutFreePrinting is null where yes or no belongs" in mess["a flag that is null"]
+    assert "Active is" in mess["a flag that is a word"]
+    assert "rename done" in mess["renamed a user"]
+    assert "printbridge adopt" in mess["wrote over the notes"]
+    assert "printbridge held assign" in mess["a guest printed"]
+    assert "issue a credit note in Nexudus" in mess["refunded a job"]
     assert "FAILED" not in text
     assert (folder / "demo" / ".env").stat().st_mode & 0o077 == 0, "the file with the secrets is readable by others"
     assert f"PRINTBRIDGE_CONFIG={folder / 'demo' / 'bridge.toml'} printbridge dev" in text

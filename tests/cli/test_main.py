@@ -380,7 +380,9 @@ def test_dev_serves_the_ui_from_any_folder_and_ends_whole(folder: Path) -> None:
             assert "look_and_sync" in {schedule["name"] for schedule in repository["schedules"]}
             assert f"Port {port} on 127.0.0.1 cannot be used" in printbridge("dev", "--port", str(port), code=2).err
             second = printbridge("dev", "--port", str(free_port()), code=2).err
-            assert "Another `printbridge dev` is up on the state folder" in second, "two services on one state folder would both charge"
+            assert "Another `printbridge dev` is up on the state folder" in second, (
+                "two services on one state folder would both charge"
+            )
         finally:
             process.terminate()
             assert process.wait(40) == 0, (folder / "log").read_text("utf-8")

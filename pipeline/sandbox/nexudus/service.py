@@ -277,8 +277,9 @@ class Nexudus:
         Values of the wrong kind are served as they are given, and null stays null; only amounts have to be numbers.
 
         Args:
-            request: `{entity, id?, set}`, `{entity, id, delete: true}`, or `{entity: "coworkerextraservices",
-                coworker_id, use: n}`, which uses credits up as the portal does.
+            request: `{entity, id?, set}`, `{entity, id, delete: true}`, `{entity: "coworkers", id, bill: true}`, which
+                puts the open sales of a customer on an invoice, or `{entity: "coworkerextraservices", coworker_id,
+                use: n}`, which uses credits up as the portal does.
 
         Raises:
             ValueError: unknown entity or record.
@@ -296,6 +297,8 @@ class Nexudus:
         if record is None:
             message = f"no record {request['id']} in {entity.path}"
             raise ValueError(message)
+        if request.get("bill"):
+            return {"invoices": self.commands.invoices.bill(record, "admin@example.com")}
         if request.get("delete"):
             table.delete(record["Id"], now)
             return entity.full(record) | {"Deleted": True}

@@ -64,26 +64,37 @@ def held_assign(
 
 @held.command("accept")
 def held_accept(
-    credits_: Annotated[
-        list[int], typer.Argument(metavar="CREDIT...", help="Credit ids, from `printbridge alerts check`.")
-    ],
     reason: Reason,
+    credits_: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[CREDIT...]", help="Credit ids, from `printbridge alerts check`."),
+    ] = None,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Option("--job", help="A job of which the books differ, by id; may be given several times."),
+    ] = None,
+    site: OneSite = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Take what is left of credits as right that were changed in Nexudus without a line of ours."""
+    """Take as right: what is left of credits that were changed in Nexudus by hand, or the difference of a job."""
     from pipeline.cli import console
-    from pipeline.operations.held import accept
+    from pipeline.operations.held import accept, accept_jobs
 
     if not reason.strip():
         raise typer.BadParameter("say why in a few words", param_hint="--reason")
+    if bool(credits_) == bool(jobs):
+        raise typer.BadParameter("say one of the two: CREDIT..., or --job JOB", param_hint="CREDIT, --job")
     with configured() as sites:
-        done = accept(sites, credits_, reason=reason.strip(), operator=operator_name())
+        who, why = operator_name(), reason.strip()
+        rows = accept_jobs(sites, jobs, reason=why, operator=who, only=site) if jobs else []
+        done = accept(sites, credits_, reason=why, operator=who) if credits_ else []
     if as_json:
-        console.document({"credits": done})
+        console.document({"credits": done, "jobs": rows})
         return
-    told = ", ".join(f"{each['credit_id']} ({each['remaining_uses']} left)" for each in done)
-    typer.echo(f"Accepted: {told}. Later changes count from here.")
+    told = [f"credit {each['credit_id']} ({each['remaining_uses']} left)" for each in done]
+    told += [f"job {each['job_id']} of {each['day']} ({each['unexplained_cents']} cents)" for each in rows]
+    typer.echo(f"Accepted: {', '.join(told)}. Later changes count from here.")
 
 
 @held.command("retry")

@@ -109,12 +109,14 @@ def unexplained(con: Connection, site: str) -> pl.DataFrame:
     return read(con, "reconciliation", site).filter(pl.col("unexplained_cents") != 0).sort("day", "job_id")
 
 
-def untold(con: Connection, site: str) -> pl.DataFrame:
-    """Of these, the jobs of which more is wrong than that a sale was deleted: that is told with its held line.
+def differing_jobs(con: Connection, site: str) -> pl.DataFrame:
+    """Of these, the jobs: of a credit, `changed_credits` says what it is now."""
+    return unexplained(con, site).filter(~pl.col("job_id").str.starts_with(CREDIT))
 
-    Without the credits: `changed_credits` has them as they are now.
-    """
-    rows = unexplained(con, site).filter(~pl.col("job_id").str.starts_with(CREDIT))
+
+def untold(con: Connection, site: str) -> pl.DataFrame:
+    """Of these, the jobs of which more is wrong than that a sale was deleted: that is told with its held line."""
+    rows = differing_jobs(con, site)
     if rows.is_empty():
         return rows
     gone = deleted_sales(con, site).group_by("job_id").agg(gone_cents=pl.col("amount_cents").sum())

@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, MissingError, UnsafeError
 from pipeline.operations import findings
 from pipeline.services.nexudus import records
 from pipeline.site import Site, Sites
-from pipeline.store import assignments, grants, jobs, ledger, memory
+from pipeline.store import acceptances, assignments, grants, jobs, ledger, memory
 from pipeline.store import sites as book
 from pipeline.store.ledger import Mover
 from pipeline.store.lines import RETRY, Line, lines_in, lines_of_site, one_line, rows_of, sites_of
@@ -126,6 +126,54 @@ def accept(sites: Sites, credits_: Sequence[int], *, reason: str, operator: str)
         return found.select("credit_id", "coworker_id", "remaining_uses", "unexplained_cents").to_dicts()
 
     return sites.store.commit(change)
+
+
+def accept_jobs(
+    sites: Sites, wanted: Sequence[str], *, reason: str, operator: str, only: str | None = None
+) -> list[Row]:
+    """Take the differences that the reconciliation found for some jobs as they are, all of them or none.
+
+    The same number of cents is a finding of that day no more; another number is one again.
+
+    Args:
+        sites: every site.
+        wanted: ids of jobs of which PaperCut, the ledger and Nexudus differ.
+        reason: why, in the words of the operator.
+        operator: who decides.
+        only: the site, where several have a difference for a job of that id.
+
+    Returns:
+        The rows as they were: Reconciliation.
+
+    Raises:
+        ConfigError: several sites have a difference for such a job.
+        MissingError: no site has one.
+        TransientError: a run held the site for too long.
+    """
+    chosen = [sites[only]] if only else list(sites)
+    with ExitStack() as locks:
+        for key in sorted(site.key for site in chosen):
+            locks.enter_context(sites.hold(key, wait_seconds=LOCK_SECONDS))
+
+        def change(con: Connection) -> list[Row]:
+            found = pl.concat([findings.differing_jobs(con, site.key) for site in chosen])
+            for job_id in wanted:
+                places = sorted(found.filter(job_id=job_id)["site"].unique())
+                if not places:
+                    raise MissingError(
+                        f"Job {job_id} is none of those of which the books differ; nothing was accepted",
+                        "`printbridge alerts check` shows them, under `books disagree`",
+                    )
+                if len(places) > 1:
+                    raise ConfigError(
+                        f"The sites {', '.join(places)} each have a difference for a job {job_id}",
+                        "add --site with the one that is meant",
+                    )
+            rows = found.filter(pl.col("job_id").is_in(list(wanted)))
+            acceptances.accept(con, rows, at=sites.clock(), operator=operator, reason=reason)
+            return rows.to_dicts()
+
+        return sites.store.commit(change)
 
 
 def _check_customer(con: Connection, customer: int) -> None:

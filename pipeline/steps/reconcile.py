@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.domain import tables
+from pipeline.domain.money.acceptance import agreed
 from pipeline.domain.money.grants import findings
 from pipeline.domain.money.reconcile import day_bounds, reconcile, summary
 from pipeline.domain.money.references import JOB_LENGTH
@@ -22,7 +23,7 @@ from pipeline.services.nexudus import records
 from pipeline.services.nexudus.wire import moment
 from pipeline.site import Site
 from pipeline.steps.run import Made
-from pipeline.store import assignments, days, grants, jobs, ownership, stops
+from pipeline.store import acceptances, assignments, days, grants, history, jobs, ownership, stops
 from pipeline.store.lines import by_hand, lines_of, products_of
 from pipeline.store.sql import Connection
 
@@ -108,7 +109,7 @@ def compare(site: Site, day: date) -> Day:
     with site.store.connect() as con:
         printed = jobs.between(con, site.key, start, end)
         names = ownership.names(con, site.key)
-        given = assignments.assigned(con, site.key)
+        given, past = assignments.assigned(con, site.key), history.past(con, site.key)
         products = products_of(con, site.key, site.rules.charge_product_id)
     listed: list[dict[str, Any]] = []
     for product in products:
@@ -125,11 +126,12 @@ def compare(site: Site, day: date) -> Day:
     now = site.clock()
     young = known.filter(pl.col("happened_at") > now - timedelta(minutes=site.settings.settle_minutes))
     frame = reconcile(
-        printed, known, sales, rules=site.rules, day=day, now=now, names=names, assigned=given, by_hand=paid
+        printed, known, sales, rules=site.rules, day=day, now=now, names=names, assigned=given, by_hand=paid, past=past
     )
     padded = pl.col("job_id").str.zfill(JOB_LENGTH)
     with site.store.connect() as con:  # a sale names its job, on whatever day that was printed
         logged = jobs.padded(con, site.key, frame.select(padded)["job_id"].to_list())
+        frame = agreed(frame, acceptances.accepted(con, site.key))
     job_is_known = padded.is_in(logged) | pl.col("job_id").is_in(known["job_id"].implode())
     doubtful = frame.filter(job_is_known)["unexplained_cents"].sum()
     return Day(frame, int(doubtful) if young.is_empty() else 0, known, sales)

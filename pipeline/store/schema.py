@@ -22,7 +22,7 @@ from pipeline.errors import PermanentError
 from pipeline.store.export import proven_export
 from pipeline.store.sql import Connection
 
-VERSION = 3
+VERSION = 4
 
 BOOKS = {
     "charge": """
@@ -69,6 +69,10 @@ BOOKS = {
         remaining_uses BIGINT NOT NULL, used_cents BIGINT NOT NULL, valid_from TIMESTAMPTZ, expires_at TIMESTAMPTZ,
         unexplained_cents BIGINT NOT NULL, day DATE, happened_at TIMESTAMPTZ NOT NULL, actor VARCHAR NOT NULL,
         reason VARCHAR NOT NULL, PRIMARY KEY (credit_id, n)""",
+    "acceptance_event": """
+        site VARCHAR NOT NULL, day DATE NOT NULL, job_id VARCHAR NOT NULL, n BIGINT NOT NULL, cents BIGINT NOT NULL,
+        operator VARCHAR NOT NULL, reason VARCHAR NOT NULL, happened_at TIMESTAMPTZ NOT NULL,
+        PRIMARY KEY (site, day, job_id, n)""",
     "memory": """
         site VARCHAR NOT NULL, name VARCHAR NOT NULL, n BIGINT NOT NULL, value VARCHAR NOT NULL,
         happened_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (site, name, n)""",
@@ -123,6 +127,7 @@ STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE charge ADD COLUMN credit_coworker_id BIGINT",
         "ALTER TABLE print_charges ADD COLUMN credit_coworker_id BIGINT",
     ),
+    4: (f"CREATE TABLE acceptance_event ({BOOKS['acceptance_event']})",),
 }
 """For each version the statements that lead to it from the one before. A step that has landed is never changed."""
 

@@ -6,7 +6,8 @@ What belongs here: the history as a value, its eras, and telling what of it is n
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -29,9 +30,12 @@ SHARING = pl.Schema({"coworker_id": pl.Int64, "held_from": TIME, "payers": pl.St
 
 KEPT = (
     "pricing_model", "partial_credits", "team_credits", "rounding", "charge_from", "credit_ids", "charge_product_id",
-    "max_charge", "max_credits",
+    "max_charge",
 )  # fmt: skip
-"""The choices of a site that decide a job as they were when it was printed; all others are those of now."""
+"""The choices of a site that decide a job as they were when it was printed; all others are those of now.
+
+`max_credits` is one of now: it says which number in Nexudus is believed, and what is left of a credit is that of now.
+"""
 
 Rules = dict[str, Any]
 
@@ -90,12 +94,16 @@ def eras(past: Past, rules: SiteRules) -> list[Era]:
 
 def charged_since(past: Past, rules: SiteRules) -> pl.Expr:
     """Whether a job was printed at or after the `charge_from` that held then. Reads printed_at."""
-    at, answer = pl.col("printed_at"), pl.lit(value=False)
+    return as_it_was(past, rules, lambda then: pl.col("printed_at") >= then.charge_from)
+
+
+def as_it_was(past: Past, rules: SiteRules, value: Callable[[SiteRules], pl.Expr]) -> pl.Expr:
+    """A value by the rules that held when a job was printed. Reads printed_at."""
+    at, always = pl.col("printed_at"), pl.lit(value=True)
+    answer = value(rules)
     for era in reversed(eras(past, rules)):
-        inside = (at >= era.since if era.since else pl.lit(value=True)) & (
-            at < era.until if era.until else pl.lit(value=True)
-        )
-        answer = pl.when(inside).then(at >= era.rules.charge_from).otherwise(answer)
+        inside = (at >= era.since if era.since else always) & (at < era.until if era.until else always)
+        answer = pl.when(inside).then(value(era.rules)).otherwise(answer)
     return answer
 
 
@@ -131,8 +139,7 @@ def access_news(
 
 def _with(rules: SiteRules, values: Rules) -> SiteRules:
     """The rules of now with remembered choices in place of theirs; what an older program did not remember stays."""
-    known = {field.name for field in fields(SiteRules)}
-    chosen = {name: value for name, value in values.items() if name in known}
+    chosen = {name: value for name, value in values.items() if name in KEPT}
     if "charge_from" in chosen:
         chosen["charge_from"] = datetime.fromisoformat(chosen["charge_from"])
     if "credit_ids" in chosen:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from pipeline.domain.money.attribution import counts
+from pipeline.domain.money.history import NO_PAST, Past, as_it_was, charged_since
 from pipeline.domain.money.references import code_of
 from pipeline.domain.rules import SiteRules
 from pipeline.domain.tables import columns
@@ -54,32 +55,36 @@ def reconcile(
     names: pl.DataFrame,
     assigned: pl.DataFrame | None = None,
     by_hand: Collection[str] = (),
+    past: Past = NO_PAST,
 ) -> pl.DataFrame:
     """Compare the three books for the jobs of one day.
 
     Args:
         jobs: PrintJobs, the latest revision of each job; other days do no harm.
         ledger: every ledger line of the site: PrintCharges with the current state (`tables.STATES`).
-        sales: what Nexudus holds, deleted ones left out: remote_id, ref, coworker_id, quantity, total_cents.
+        sales: what Nexudus holds, deleted ones left out: remote_id, ref, coworker_id, quantity, total_cents, invoiced.
         rules: the choices of the site.
         day: a day in the site's time zone.
         now: the current time, UTC.
         names: username of everybody who is or was ours.
         assigned: job_id, coworker_id: jobs that a person gave to a customer, or waived (no customer).
         by_hand: the references of the lines that a person confirmed without naming a sale.
+        past: what held in former times: a job costs what the rules made of it when it was printed.
 
     Returns:
         Reconciliation: a row for each job of the day, and one for each finding without such a job; by job id.
     """
     jobs = jobs.filter(site=rules.name)
-    today = jobs.filter(site_day("printed_at", rules.timezone) == day)
+    today = jobs.filter(site_day("printed_at", rules.timezone) == day).with_columns(
+        printed_cents=as_it_was(past, rules, whole_cents), chargeable=charged_since(past, rules)
+    )
     ledger = _standing(ledger.filter(site=rules.name))
     orphan = (site_day("printed_at", rules.timezone) == day) & ~pl.col("job_id").is_in(jobs["job_id"].implode())
     lines = ledger.filter(pl.col("job_id").is_in(today["job_id"].implode()) | orphan)
     ours = sales.filter(pl.col("ref").str.slice(3, 3) == code_of(rules))
     paired = _paired(lines, ours).with_columns(by_hand=pl.col("ref").is_in(list(by_hand)))
     strangers = _strangers(ours, ledger, jobs, today)
-    books = _books(today, lines, rules, names, assigned)
+    books = _books(today, lines, names, assigned)
     findings = pl.concat([_job_findings(books, rules, now), _line_findings(paired), _stranger_findings(strangers)])
     held = pl.concat(
         [
@@ -155,7 +160,7 @@ def whole_cents(rules: SiteRules) -> pl.Expr:
 
 
 def _books(
-    today: pl.DataFrame, lines: pl.DataFrame, rules: SiteRules, names: pl.DataFrame, assigned: pl.DataFrame | None
+    today: pl.DataFrame, lines: pl.DataFrame, names: pl.DataFrame, assigned: pl.DataFrame | None
 ) -> pl.DataFrame:
     """One row per job: what PaperCut and the ledger say; `logged` is null for a job only the ledger knows."""
     amount, stands = pl.col("amount_cents"), pl.col("stands")
@@ -173,7 +178,6 @@ def _books(
     return (
         today.with_columns(
             logged=True,
-            printed_cents=whole_cents(rules),
             attributed=pl.col("username").is_in(names["username"].implode()) & ~pl.col("shared_account"),
         )
         .with_columns(attributed=(pl.col("attributed") | job.is_in(to_one)) & ~job.is_in(waived))
@@ -193,6 +197,7 @@ def _paired(lines: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFrame:
         pl.col("quantity").sum(),
         pl.col("coworker_id").sort_by("remote_id").first().alias("charged_customer"),
         found=pl.len(),
+        billed=pl.col("invoiced").all(),
     )
     state, undo = pl.col("state"), pl.col("undo_state")
     live = pl.col("stands") == "live"
@@ -201,7 +206,7 @@ def _paired(lines: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFrame:
         .when(live).then(pl.lit("later"))
         .when((pl.col("stands") == "voided") | (undo == "void")).then(pl.lit("nothing"))
         .when(~undo.is_in(list(_DONE))).then(pl.lit("either"))
-        .when(state == "invoiced").then(pl.lit("either"))
+        .when((state == "invoiced") | ((state == "confirmed") & pl.col("billed"))).then(pl.lit("either"))
         .otherwise(pl.lit("nothing"))
     )  # fmt: skip
     return (
@@ -245,19 +250,20 @@ def _job_findings(books: pl.DataFrame, rules: SiteRules, now: datetime) -> pl.Da
         "a person waived it, so nobody is charged": silent & pl.col("waived"),
         "nobody is charged, because the user never was ours or the job went to a shared account": silent
         & ~pl.col("attributed"),
-        "it was printed before charge_from, so nobody is charged": silent & (pl.col("printed_at") < rules.charge_from),
+        "it was printed before charge_from, so nobody is charged": silent & ~pl.col("chargeable"),
         "it is charged once it is {minutes} minutes old": ~entered & (pl.col("printed_at") > settled_before),
         "a person voided {voided} cents, so they are not owed": (voided > 0) & (cost - told == voided),
     }
     errors = {
-        "the ledger has {told} cents for a job that PaperCut's log does not have; look for it in PaperCut, then void"
-        " its lines": pl.col("logged").is_null(),
-        "the ledger has {told} cents although the user never was ours or the job went to a shared account; void or"
-        " reverse its lines": charged_stranger,
+        "the ledger has {told} cents for a job that PaperCut's log does not have; look for it in PaperCut, and"
+        " delete its sale in Nexudus if nobody printed it": pl.col("logged").is_null(),
+        "the ledger has {told} cents although the user never was ours or the job went to a shared account; if"
+        " nobody is to pay, delete its sale in Nexudus and void the line that is held for it": charged_stranger,
         "PaperCut charged {cost} cents and the ledger has no line; run `printbridge run --site {site}`, and if it"
         " stays, `printbridge explain {job}`": ~entered,
-        "PaperCut says {cost} cents for customer {customer}, the ledger {told}; see `printbridge explain {job}`, then"
-        " retry or void the line": pl.lit(value=True),
+        "PaperCut says {cost} cents for customer {customer}, the ledger {told}; see `printbridge explain {job}` and"
+        " decide what is held of it; or charge or credit the rest by hand, then `printbridge held accept --job {job}"
+        " --reason TEXT`": pl.lit(value=True),
     }
     wrong = pl.when((difference > 0) | charged_stranger)
     values = {
@@ -285,8 +291,10 @@ def _line_findings(paired: pl.DataFrame) -> pl.DataFrame:
         "Nexudus holds {found} sales of together {total} cents for one of {amount}; delete all but one there": (
             found > 1, extra,
         ),
-        "Nexudus holds a sale of {total} cents although the line is void or undone; delete it there, or credit it if"
-        " it is invoiced": ((found > 0) & (expects == "nothing"), pl.max_horizontal(total.abs(), 1)),
+        "Nexudus holds a sale of {total} cents although the line is void or undone; delete it there; if it is on an"
+        " invoice, issue a credit note, then `printbridge held accept --job {job} --reason TEXT`": (
+            (found > 0) & (expects == "nothing"), pl.max_horizontal(total.abs(), 1),
+        ),
         "the sale of {amount} cents is confirmed but missing in Nexudus; see whether somebody deleted it, then"
         " `printbridge held retry {ref}` or `printbridge held void {ref}`": (
             (found == 0) & (expects == "sale") & ~pl.col("by_hand"), amount,
@@ -315,6 +323,7 @@ def _line_findings(paired: pl.DataFrame) -> pl.DataFrame:
     values = {
         "found": found, "total": total, "amount": amount, "customer": pl.col("coworker_id"), "state": pl.col("state"),
         "other": pl.col("charged_customer"), "quantity": pl.col("quantity"), "ref": pl.col("ref"),
+        "job": pl.col("job_id"),
     }  # fmt: skip
     error = _first({text: applies for text, (applies, _) in errors.items()}, values)
     explanation = _first(explanations, values)

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from pipeline.domain import tables
+from pipeline.domain.money.history import ACCESS, Past, kept
 from pipeline.domain.money.reconcile import day_bounds, reconcile, site_day, summary
 from pipeline.domain.money.references import reference, references
 from pipeline.domain.rules import SiteRules
@@ -20,8 +21,9 @@ from tests.frames import LEDGER, NOW, jobs, moment, rules, shuffled, table
 
 DAY = date(2026, 11, 20)
 SALES = pl.Schema(
-    {"remote_id": pl.Int64, "ref": pl.String, "coworker_id": pl.Int64, "quantity": pl.Int64, "total_cents": pl.Int64}
-)
+    {"remote_id": pl.Int64, "ref": pl.String, "coworker_id": pl.Int64, "quantity": pl.Int64, "total_cents": pl.Int64,
+     "invoiced": pl.Boolean}
+)  # fmt: skip
 NAMES = pl.DataFrame({"username": ["c1@example.com", "c2@example.com"]})
 
 
@@ -46,7 +48,7 @@ def sales(text: str = "job_id") -> pl.DataFrame:
         schema,
         text,
         seq=0, site="london", kind="sale", ref="", coworker_id=1, quantity=50,
-        total_cents=lambda row: row["quantity"], remote_id=lambda row: int(row["job_id"]),
+        total_cents=lambda row: row["quantity"], remote_id=lambda row: int(row["job_id"]), invoiced=False,
     )  # fmt: skip
     return frame.with_columns(ref=references(frame) if frame.height else "ref").select(SALES.names())
 
@@ -194,6 +196,29 @@ def test_a_finished_refund_is_ok_and_an_invoiced_one_may_stay() -> None:
     invoiced = lines("job_id kind state\n1 sale invoiced\n1 undo_sale confirmed")
     row = only(compared(refunded, invoiced, sales("job_id\n1")))
     assert (row["unexplained_cents"], row["explained_cents"]) == (0, 50)
+
+
+def test_a_reversal_that_a_person_confirmed_explains_a_sale_on_an_invoice_and_no_other() -> None:
+    """A credit note leaves the sale as it is; the line may not know yet that its sale was invoiced."""
+    refunded = jobs("job_id revision refunded\n1 1 y")
+    told = lines("job_id kind\n1 sale\n1 undo_sale")
+    row = only(compared(refunded, told, sales("job_id invoiced\n1 y")))
+    assert (row["unexplained_cents"], "credited after it was invoiced" in row["finding"]) == (0, True)
+    assert only(compared(refunded, told, sales("job_id\n1")))["unexplained_cents"] == 50
+    void = lines("job_id kind state\n1 sale void\n1 undo_sale confirmed")
+    assert only(compared(refunded, void, sales("job_id invoiced\n1 y")))["unexplained_cents"] == 50
+
+
+@pytest.mark.parametrize("before", [{"rounding": "half_up"}, {"charge_from": moment("11-21T00:00")}])
+def test_a_day_is_held_against_the_rules_that_held_then(before: dict[str, Any]) -> None:
+    now = rules(rounding="up")
+    then = replace(now, **before)
+    past = Past(pl.DataFrame(schema=ACCESS), ((moment("11-01T00:00"), kept(then)), (NOW, kept(now))))
+    printed = jobs("job_id cost\n1 50.3")
+    told, sold = (lines(), sales()) if "charge_from" in before else (lines("job_id\n1"), sales("job_id\n1"))
+    frame = reconcile(printed, told, sold, rules=now, day=DAY, now=NOW, names=NAMES, past=past)
+    assert only(frame)["unexplained_cents"] == 0, only(frame)["finding"]
+    assert only(compared(printed, told, sold, now))["unexplained_cents"] > 0, "by the rules of now it would differ"
 
 
 def test_a_reversal_that_a_person_refused_keeps_the_charge() -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 
 import polars as pl
 
-from pipeline.domain.money.references import PATTERN, found_in
+from pipeline.domain.money.references import KIND_LETTERS, PATTERN, found_in
 from pipeline.effects.effect import CONNECTIONS, Outcome, after_write, attempt, pipelined, settle, store
 from pipeline.errors import MissingError, UnsafeError
 from pipeline.services.nexudus.client import replacement
@@ -175,8 +175,7 @@ def _considered(site: Site, use: Use) -> Write | list[tuple[str, Outcome]]:
     try:
         before = site.nexudus.record(ENTITY, use.credit_id)
     except MissingError:
-        reason = f"credit {use.credit_id} no longer exists in Nexudus. What to do: void the line, or give a new credit"
-        return [(ref, Outcome("held", reason)) for ref in use.refs]
+        return [(ref, Outcome("held", _gone(use.credit_id, ref))) for ref in use.refs]
     _refuse_unknown_marker(site, before)
     if found_in(before.get("Notes")) in use.refs:
         return _written_before(use, before)
@@ -190,6 +189,17 @@ def _considered(site: Site, use: Use) -> Write | list[tuple[str, Outcome]]:
         return [(ref, Outcome("held", reason)) for ref in use.refs]
     intent: Intent = {"before": int(before["RemainingUses"]), "after": after, "total": int(before["TotalUses"])}
     return Write(use, before, intent, recreates=site.settings.credit_writeback == "recreate")
+
+
+def _gone(credit_id: int, ref: str) -> str:
+    """What a person decides where a credit is gone; another credit is never taken in its place."""
+    back = ref[6] == KIND_LETTERS["undo_credit"]
+    was, way = ("given back", "give these cents back there") if back else ("used", "charge these cents there")
+    return (
+        f"credit {credit_id} no longer exists in Nexudus, so nothing was {was}. What to do: {way} in another way (a"
+        f" sale or credit note, or another number left of another credit), then `printbridge held confirm {ref}`; or"
+        f" leave it at that: `printbridge held void {ref}`"
+    )
 
 
 def _written(site: Site, write: Write) -> Outcome:

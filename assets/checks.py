@@ -14,7 +14,7 @@ from pandera.errors import SchemaErrors
 
 from pipeline.domain import tables
 from pipeline.operations import findings
-from pipeline.operations.causes import of_site
+from pipeline.operations.causes import of_account, of_site
 from pipeline.site import Site, Sites
 from pipeline.store import changes, memory
 from pipeline.store.lines import lines_in
@@ -142,8 +142,8 @@ def nothing_is_unexplained(site: Site, con: Connection) -> Answer:
 
 
 def nothing_needs_a_person(site: Site, con: Connection) -> Answer:
-    """Whether anything of the site needs a person: the list that alerts and `printbridge alerts check` read."""
-    found = of_site(con, site)
+    """Whether anything of site or account needs a person: the list that alerts and `printbridge alerts check` read."""
+    found = [*of_account(con, site.sites), *of_site(con, site)]
     rows = [f"{cause.title}; next: {cause.remedy}" for cause in found]
     severity = ERROR if any(cause.urgent for cause in found) else WARN
     return _found(rows, "cause", severity=severity)

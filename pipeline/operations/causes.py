@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.domain.people.reasons import FAULTS
 from pipeline.operations import findings
-from pipeline.operations.kinds import SHOWN, Cause, Failure, Silence, many
+from pipeline.operations.kinds import HELD_REMEDIES, SHOWN, Cause, Failure, Silence, many
 from pipeline.services.papercut.findings import licence
 from pipeline.site import Site, Sites
 from pipeline.store import memory, sites, stops
@@ -43,7 +43,7 @@ def causes(every: Sites, failures: Iterable[Failure], silence: Silence | None = 
     # A site that is taken for the first time reads the warehouse itself.
     now, known, live = every.clock(), list(failures), list(every)
     with every.store.connect() as con:
-        found = [*_records(con), *_removed(con, {site.key for site in live})]
+        found = of_account(con, every)
     for site in live:
         with site.store.connect() as con:
             stopped = stops.stopped(con, site.key)
@@ -57,6 +57,11 @@ def causes(every: Sites, failures: Iterable[Failure], silence: Silence | None = 
             if not stopped and not any(each.site == site.name for each in known):
                 found += _stale(con, site, now)
     return ([unseen(silence)] if silence else []) + found + [_failed(each) for each in known]
+
+
+def of_account(con: Connection, every: Sites) -> list[Cause]:
+    """What the warehouse says of the account, and of sites that left bridge.toml."""
+    return [*_records(con), *_removed(con, {site.key for site in every})]
 
 
 def of_site(con: Connection, site: Site) -> list[Cause]:
@@ -121,7 +126,8 @@ def _books(con: Connection, site: Site) -> Iterator[Cause]:
         site.name, "books disagree", "unexplained difference",
         [f"{row['day']}: {row['finding']}" for row in rows.iter_rows(named=True)],
         ending=f" ({rows['unexplained_cents'].sum()} cents)",
-        remedy="do what the examples say, and materialize `reconciliation` of that day again (Dagster UI)",
+        remedy="do what the examples say, and materialize `reconciliation` of that day again (Dagster UI); what shall"
+        " stay as it is: `printbridge held accept --job JOB --reason TEXT`",
     )  # fmt: skip
 
 
@@ -277,21 +283,6 @@ def _left_out(con: Connection, site: Site) -> Iterator[Cause]:
         site.name, "customer left out", "customer", examples, ending=" cannot print: a fault in the record",
         remedy="put the records right in Nexudus (Operations > Members and contacts > customer)",
     )  # fmt: skip
-
-
-HELD_REMEDIES = {
-    "user held: foreign name": "`printbridge adopt --site {site}` shows whom it can take over; --apply does it",
-    "user held: no seat": "buy seats, or take access from customers who no longer print; then raise licence_users in"
-    " bridge.toml",
-    "user held: too large a credit": "check the credits in Nexudus, or raise max_credits of site {site} in bridge.toml",
-    "user held: disabled": "enable the user in PaperCut if the customer is to print, or take the access in Nexudus",
-    "user held: balance fell": "see in PaperCut who changed the balance (Users > user > Transactions); then"
-    " `printbridge resume {site} balances` raises it again, or correct it there by hand",
-    "user held: no effect": "set the value in PaperCut by hand, or put right there what keeps it as it is and run"
-    " `printbridge resume {site} writes`",
-    "user held: other": "`printbridge plan --site {site}` shows each with its reason; do what it says",
-}
-"""What resolves each kind of held row of a plan."""
 
 
 def _held_users(con: Connection, site: Site) -> Iterator[Cause]:

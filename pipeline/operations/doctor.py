@@ -18,12 +18,13 @@ from pipeline.domain.people.accounts import print_accounts
 from pipeline.domain.rules import CREDIT_MODELS, PAY_MODELS
 from pipeline.errors import PrintbridgeError
 from pipeline.operations import doctor_findings as findings
+from pipeline.operations.causes import of_account, of_site
 from pipeline.services.nexudus import records
 from pipeline.services.nexudus.wire import moment
 from pipeline.services.printing import NOT_PROVEN, Finding, Question, Setup
 from pipeline.settings import SiteSettings, config_path
 from pipeline.site import Site
-from pipeline.store import defaults, memory, stops
+from pipeline.store import defaults, memory
 from pipeline.store.lines import lines_in, open_uses
 from pipeline.words import counted
 
@@ -140,21 +141,15 @@ def _jobs(look: Look) -> Iterator[Finding]:
 
 
 def _warehouse(look: Look) -> Iterator[Finding]:
-    """The warehouse, and what in it waits for a person."""
+    """The warehouse, and what in it waits for a person: the list that alerts read."""
     site, path = look.site.key, look.site.sites.home.warehouse
     with look.site.store.connect() as con:
-        held, unknown = lines_in(con, site, "held"), lines_in(con, site, "unknown").height
-        stopped = stops.stopped(con, site)
-        last = memory.written(con, site, memory.SEEN)
+        unknown, last = lines_in(con, site, "unknown").height, memory.written(con, site, memory.SEEN)
+        waiting = [*of_account(con, look.site.sites), *of_site(con, look.site)]
     ended = f"the last run ended {last:%Y-%m-%d %H:%M} UTC" if last else "no run has ended yet"
     yield Finding("warehouse", "pass", f"{path} is readable; {ended}; {counted(unknown, 'charge')} to be looked up")
-    if stopped:
-        yield Finding(
-            "warehouse", "warn", f"stopped for {', '.join(stopped)}", f"`printbridge resume {site}` shows why"
-        )
-    if held.height:
-        seen = f"held for a person: {counted(held.height, 'charge')} ({held['amount_cents'].sum()} cents)"
-        yield Finding("warehouse", "warn", seen, "`printbridge held list` shows each with its next step")
+    for cause in waiting:
+        yield Finding("warehouse", "fail" if cause.urgent else "warn", cause.title, cause.remedy)
 
 
 def _backup(look: Look) -> Iterator[Finding]:

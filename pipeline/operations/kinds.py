@@ -1,7 +1,7 @@
 """Kinds: what a cause is, and every kind that there is.
 
-What belongs here: the value, the names of the kinds, and many of one kind as one cause. What does not: which causes
-stand (`causes.py`). Each kind is a heading of `docs/runbook.md`.
+What belongs here: the value, the names of the kinds, what resolves a held user, and many of one kind as one cause.
+What does not: which causes stand (`causes.py`). Each kind is a heading of `docs/runbook.md`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,21 @@ KINDS = {
     "change refused": "the same change of a user fails in every run",
 }
 """Every kind of cause; for `stopped` and `held` the runbook says more, by phase and by reason."""
+
+
+HELD_REMEDIES = {
+    "user held: foreign name": "`printbridge adopt --site {site}` shows whom it can take over; --apply does it",
+    "user held: no seat": "buy seats, or take access from customers who no longer print; then raise licence_users in"
+    " bridge.toml",
+    "user held: too large a credit": "check the credits in Nexudus, or raise max_credits of site {site} in bridge.toml",
+    "user held: disabled": "enable the user in PaperCut if the customer is to print, or take the access in Nexudus",
+    "user held: balance fell": "see in PaperCut who changed the balance (Users > user > Transactions); then"
+    " `printbridge resume {site} balances` raises it again, or correct it there by hand",
+    "user held: no effect": "set the value in PaperCut by hand, or put right there what keeps it as it is and run"
+    " `printbridge resume {site} writes`",
+    "user held: other": "`printbridge plan --site {site}` shows each with its reason; do what it says",
+}
+"""What resolves each kind of held row of a plan."""
 
 
 @dataclass(frozen=True)

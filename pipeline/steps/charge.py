@@ -16,7 +16,7 @@ from pipeline.domain.money.references import JOB_LENGTH, code_of
 from pipeline.effects.credits import settle_credits
 from pipeline.effects.deleted import settle_deleted
 from pipeline.effects.sales import Sold, listed_sales, settle_sales
-from pipeline.errors import TransientError, UnsafeError
+from pipeline.errors import MissingError, TransientError, UnsafeError
 from pipeline.services.nexudus import records
 from pipeline.site import Site
 from pipeline.steps.run import Made, Number, Run, numbered
@@ -56,6 +56,7 @@ def charge(site: Site, run: Run) -> Made:
     with site.store.connect() as con:
         idle = not planned.height and not lines_in(con, site.key, "priced", "sending", "unknown").height
     if idle:  # nothing to enter, send, look up or undo: every step below would find nothing
+        _look_at_strange(site)
         return Made(planned, _numbers())
     sold = listed_sales(site, planned)
 
@@ -128,6 +129,22 @@ def _refuse_older_ledger(con: Connection, site: Site, planned: pl.DataFrame, sol
             f" ({len(seen)} such traces in Nexudus)",
             f"restore the newest backup, or run `printbridge recover --site {sites[0]}`; nothing was charged",
         )
+
+
+def _look_at_strange(site: Site) -> None:
+    """Forget the sales of no job that are gone or lost their reference; a run that sends something lists them anew."""
+    with site.store.connect() as con:
+        before: list[int] = json.loads(memory.recall(con, site.key, memory.STRANGE) or "[]")
+    still: list[int] = []
+    for sale in before:
+        try:
+            found = records.sales([site.nexudus.record("coworkerproducts", sale)])
+        except MissingError:
+            continue
+        still += found.filter(pl.col("ref").str.slice(3, 3) == code_of(site.rules))["remote_id"].to_list()
+    if still != before:
+        text = json.dumps(still)
+        site.store.commit(lambda con: memory.remember(con, site.key, memory.STRANGE, text, site.clock()))
 
 
 def _strange(con: Connection, site: Site, planned: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFrame:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.domain.money.references import reference, site_code
+from pipeline.operations.causes import causes
+from pipeline.operations.held import accept_jobs, decide
 from pipeline.operations.site import rename, renumber
-from pipeline.store.lines import lines_of_site
+from pipeline.store.lines import lines_in, lines_of_site
 from pipeline.store.sites import Record, free_code, records
 from pipeline.store.stops import stopped
 from tests.campaign.runs import CHARGES
@@ -187,6 +189,19 @@ def test_a_job_that_changes_forty_times_harms_only_itself(harness: Harness) -> N
     assert harness.events()[other] == ["sale 10 confirmed"]
     assert len([sale for sale in harness.sales() if sale["Quantity"] != 10]) <= 1
     assert any(event.endswith("held") for event in harness.events()[job]), "a person is told of it"
+    with harness.sites.store.connect() as con:
+        (line,) = lines_in(con, "london", "held").to_dicts()
+    assert "invoice that by hand and confirm this line, or void it" in line["reason"]
+    decide(harness.sites, [line["ref"]], "confirmed", reason="on invoice 12", operator="test")
+    synced(harness)
+    harness.advance(minutes=20)
+    later = 40 - 35  # the changes behind the last line that fits
+    assert harness.reconcile().metadata["reconciliation"]["unexplained_cents"] == later, "they are not followed"
+    accept_jobs(harness.sites, [job], reason="a few cents", operator="test")
+    harness.resume("london", "charges")
+    synced(harness)
+    assert harness.reconcile().metadata["reconciliation"]["unexplained_cents"] == 0
+    assert causes(harness.sites, []) == []
 
 
 # --- a second installation -------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ ACTIONS = frozenset({
     "short_list",            # effect, the second half of the list is missing; a total in the answer stays
     "empty_list",            # effect, an empty list, and a total of 0
     "was_successful_false",  # no effect, HTTP 200 with WasSuccessful false; PaperCut: `style` false | fault
+    "rejected",              # no effect, HTTP 400 that names what is wrong with the record; PaperCut: a fault
     "throttle",              # no effect, 429_text | 429_retry_after | 409_legacy (`style`, `seconds`)
     # hostile answers (`hostile.py`), all with the effect; they end when the client goes away, or at their limit
     "bomb",                  # the answer and `megabytes` (100) of blanks, compressed `layers` (1) times with gzip

@@ -19,7 +19,15 @@ from pipeline.sandbox import wire
 from pipeline.sandbox.core import Core, Fault
 from pipeline.sandbox.hostile import BOMB_MEGABYTES, bomb, drip, endless
 from pipeline.sandbox.nexudus import Answer
-from pipeline.sandbox.nexudus.answers import DeniedError, GenericError, RefusedError, json_answer, throttled
+from pipeline.sandbox.nexudus.answers import (
+    DeniedError,
+    GenericError,
+    InvalidError,
+    RefusedError,
+    error,
+    json_answer,
+    throttled,
+)
 from pipeline.sandbox.nexudus.records import Record, dump, load
 
 Perform = Callable[[], Awaitable[Answer]]
@@ -106,6 +114,8 @@ async def _spoiled(fault: Fault, perform: Perform) -> Answer:
             answer = _shortened(await perform(), xml=xml, empty=fault.action == "empty_list")
         case "was_successful_false":
             answer = _refused(xml=xml, style=fault.style)
+        case "rejected":
+            answer = _rejected(xml=xml)
         case _:
             answer = throttled(fault.style, fault.seconds)
     return answer
@@ -142,6 +152,14 @@ def _refused(*, xml: bool, style: str) -> Answer:
         value = b"<params><param><value><boolean>0</boolean></value></param></params>"
         return Answer(200, b'<?xml version="1.0"?><methodResponse>' + value + b"</methodResponse>", "text/xml")
     return json_answer(200, RefusedError(GenericError().body["Message"]).body)
+
+
+def _rejected(*, xml: bool) -> Answer:
+    """A record that breaks a rule: what is wrong is named, so nothing was done."""
+    if xml:
+        return _refused(xml=True, style="fault")
+    invalid = InvalidError(error("ProductId", "may not be sold at the moment"))
+    return json_answer(invalid.status, invalid.body)
 
 
 def _head(answer: Answer) -> bytes:

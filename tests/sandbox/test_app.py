@@ -89,6 +89,7 @@ def test_faults_that_break_the_connection(api: Api, fault: dict, effect: int) ->
         ({"action": "status", "code": 401}, 401, 0),
         ({"action": "html_200"}, 200, 1),
         ({"action": "was_successful_false"}, 200, 0),
+        ({"action": "rejected"}, 400, 0),
         ({"action": "delay", "seconds": 0.2}, 200, 1),
         ({"action": "throttle", "style": "429_text", "seconds": 2}, 429, 0),
         ({"action": "throttle", "style": "429_retry_after", "seconds": 2}, 429, 0),
@@ -107,6 +108,8 @@ def test_faults_that_answer(api: Api, fault: dict, status: int, effect: int) -> 
             assert answer.headers["content-type"].startswith("text/html")
         case {"action": "was_successful_false"}:
             assert answer.json()["WasSuccessful"] is False
+        case {"action": "rejected"}:
+            assert [each["PropertyName"] for each in answer.json()["Errors"]] == ["Product"]
         case {"action": "delay"}:
             assert time.monotonic() - began >= 0.2
         case {"style": "429_text"}:

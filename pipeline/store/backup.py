@@ -94,12 +94,27 @@ def restore(store: Warehouse, folder: Path, sites: Iterable[str], now: datetime)
     made.chmod(0o600)
     aside = store.path
     if store.path.exists():
-        with store.connect():  # nobody else has it open, and its log is written into it
-            aside = store.path.with_name(f"{store.path.stem}-before-{now:{STAMP}}{store.path.suffix}")
-        store.path.rename(aside)
+        aside = store.path.with_name(f"{store.path.stem}-before-{now:{STAMP}}{store.path.suffix}")
+        _set_aside(store, aside)
     made.rename(store.path)
     synced(store.path.parent)
     return aside
+
+
+def _set_aside(store: Warehouse, aside: Path) -> None:
+    """Give the former file another name; one that cannot be opened keeps its log beside it, as both are.
+
+    A log that stayed behind would be taken for that of the file that comes in its place.
+    """
+    try:
+        with store.connect():
+            pass  # nobody else has it open, and its log is written into it
+    except PermanentError:
+        store.close()
+    log = store.path.with_name(f"{store.path.name}.wal")
+    if log.exists():
+        log.rename(aside.with_name(f"{aside.name}.wal"))
+    store.path.rename(aside)
 
 
 def kept(names: list[str]) -> set[str]:

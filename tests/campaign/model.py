@@ -6,7 +6,9 @@ table forbids ends the walk.
 
 One job is paid by a sale S and a credit use C; it may be refunded at any moment, which adds the reversals R and G. Time
 is counted in runs: a late effect happens `late` runs after its call, and a list shows an effect `lag` runs after that.
-Equal situations are walked once and counted as often as they are reached, so that every order is in the count.
+Equal situations are walked once and counted as often as they are reached, so that every order is in the count. With
+`people`, those who work in Nexudus and decide held lines take part (`people.py`), and each step of a line is kept with
+its cause: a replay holds what a real ledger tells against these steps (`replay.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pipeline.store.ledger import TRANSITIONS
+from tests.campaign import people
 
 FAULTS: dict[str, tuple[str, str]] = {
     "dropped before": ("none", "unknown"),
@@ -30,10 +33,11 @@ FAULTS: dict[str, tuple[str, str]] = {
     "throttled": ("none", "throttled"),
     "no connection": ("none", "not done"),
     "refused with a reason": ("none", "refused"),
+    "refused in a 200": ("none", "unreadable"),
 }
 """What a server does with a write: when the effect happens, and what its answer means."""
 
-ANSWERS = {"ok": "confirmed", "refused": "held", "throttled": "priced", "not done": "priced"}
+ANSWERS = {"ok": "confirmed", "refused": "held", "throttled": "priced", "not done": "priced", "not tried": "priced"}
 """The state that an answer leaves; any other leaves `unknown`."""
 
 
@@ -52,6 +56,23 @@ class State(NamedTuple):
     refunded: bool = False
     restored: bool = False
     stopped: bool = False
+    # with people only
+    came: tuple[str | None, ...] = (None, None, None, None)  # what brought each line to where it is
+    ruled: int = 0  # 1: a rule holds S, 2: a person let the job be decided again
+    lost: int = 0  # answers about S that were lost
+    billed: bool = False  # the sale is on an invoice
+    struck: bool = False  # somebody deleted the sale once
+    topped: int = 0  # 1: the credit was topped up while a write was on its way, 2: and the write went over that
+
+
+class Step(NamedTuple):
+    """One step of one line: what brought it to where it was, and what takes it on."""
+
+    kind: str
+    came: str | None
+    state: str | None
+    cause: str
+    to: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,8 @@ class Variant:
     failed_read_back: str = "unknown"
     answers: Mapping[str, str] = field(default_factory=lambda: ANSWERS)
     restore: bool = False
+    people: bool = False
+    attempts: int = 2
 
 
 class Verdict(NamedTuple):
@@ -81,6 +104,7 @@ class Verdict(NamedTuple):
 
 
 S, C, R, G = range(4)
+KINDS = ("sale", "credit", "undo_sale", "undo_credit")
 END = "end"
 Ways = Iterator[tuple[State, str | None, int]]
 
@@ -96,6 +120,7 @@ class Walk:
     def __init__(self, variant: Variant, transitions: Mapping[str | None, Mapping[str, str]] = TRANSITIONS) -> None:
         self.variant = variant
         self.transitions = transitions
+        self.steps: set[Step] = set()
         writes = (self._intend, self._call, self._read_back, self._settle)
         self._steps: list[Callable[[State, str | None], Ways]] = [
             self._begin, self._look_up, self._looked_up, *(partial(step, S) for step in writes),
@@ -143,6 +168,8 @@ class Walk:
             yield state._replace(lines=(None,) * 4, ages=(0,) * 4, restored=True)
             if state.lines[S]:
                 yield state._replace(lines=("priced", "priced", None, None), ages=(0,) * 4, restored=True)
+        if self.variant.people:
+            yield from people.between_runs(self, state, quiet=quiet)
 
     def _judged(self, state: State) -> Verdict:
         wanted = 0 if state.refunded else 1
@@ -157,17 +184,17 @@ class Walk:
         sales = tuple(sorted((*(max(0, left - 1) for left in state.sales), *exist)))[:3]
         if 1 in state.deletes:
             sales = sales[1:]
-        used, marker = state.used, state.marker
+        used, marker, topped = state.used, state.marker, state.topped
         for left, value, by in state.puts:
             if left == 1:
-                used, marker = value, by
+                used, marker, topped = value, by, 2 if topped else 0
         return state._replace(
             ages=tuple(
                 min(age + 1, self.variant.settle) if line == "unknown" else 0
                 for age, line in zip(state.ages, state.lines, strict=True)
             ),
             sales=sales, posts=tuple(left - 1 for left in state.posts if left > 1),
-            deletes=tuple(left - 1 for left in state.deletes if left > 1), used=used, marker=marker,
+            deletes=tuple(left - 1 for left in state.deletes if left > 1), used=used, marker=marker, topped=topped,
             puts=tuple((left - 1, value, by) for left, value, by in state.puts if left > 1),
         )  # fmt: skip
 
@@ -197,13 +224,23 @@ class Walk:
             return
         found[state, spent[0], spent[1]] += 1
 
-    def _move(self, state: State, line: int, to: str) -> State:
+    def move(self, state: State, line: int, to: str, cause: str) -> State:
+        """A line goes on to another state.
+
+        Raises:
+            AssertionError: the table of transitions forbids it.
+        """
         now = state.lines[line]
         if to not in self.transitions[now]:
             raise AssertionError(f"a run moves a line from {now} to {to}, which the table of transitions forbids")
+        self.steps.add(Step(KINDS[line], state.came[line], now, cause, to))
         lines = tuple(to if place == line else each for place, each in enumerate(state.lines))
         ages = tuple(0 if place == line else each for place, each in enumerate(state.ages))
-        return state._replace(lines=lines, ages=ages)
+        if not self.variant.people:
+            return state._replace(lines=lines, ages=ages)
+        came = tuple(cause if place == line else each for place, each in enumerate(state.came))
+        lost = min(state.lost + (line == S and to == "unknown"), self.variant.attempts)
+        return state._replace(lines=lines, ages=ages, came=came, lost=lost)
 
     def _begin(self, state: State, _answer: str | None) -> Ways:
         """Commit: what an ended run left is unknown; what the job needs now is entered."""
@@ -213,14 +250,17 @@ class Walk:
         if self.variant.proves and self._foreign(state):
             yield state._replace(stopped=True), END, 0
             return
-        after = state
+        after = people.noticed(self, state) if self.variant.people else state
         for line, now in enumerate(state.lines):
             if now == "sending":
-                after = self._move(after, line, "unknown")
-        wanted = (R, G) if state.refunded and state.lines[S] else () if state.refunded else (S, C)
-        for line in wanted:
-            if after.lines[line] is None:
-                after = self._move(after, line, "priced")
+                after = self.move(after, line, "unknown", "orphaned")
+        wanted = [line + 2 for line in (S, C) if state.lines[line]] if state.refunded else [S, C]
+        new = [line for line in wanted if after.lines[line] is None]
+        if self.variant.people and S in new and not state.ruled:
+            yield self.move(after, S, "held", "asked")._replace(ruled=1), None, 0
+            after = after._replace(ruled=2)
+        for line in new:
+            after = self.move(after, line, "priced", "entered")
         yield after, None, 0
 
     def _foreign(self, state: State) -> bool:
@@ -244,11 +284,16 @@ class Walk:
         after, line = state, state.lines[S]
         if answer and (line == "unknown" or self.variant.adopts):
             blind = line == "unknown" and not self.variant.looks_up
-            to = {"found": "confirmed", "several": "held", "absent": "priced"}["absent" if blind else answer]
-            after = after if to == line else self._move(after, S, to)
+            answer = "absent" if blind else answer
+            worn = self.variant.people and state.lost >= self.variant.attempts
+            cause = {"several": "contradicted", "absent": "worn out" if worn else "absent"}.get(answer, answer)
+            to = {"found": "confirmed", "absent": "priced"}.get(cause, "held")
+            after = after if (line, answer) == ("priced", "absent") else self.move(after, S, to, cause)
         for original, reversal in ((S, R), (C, G)):
-            if (after.lines[original], after.lines[reversal]) == ("priced", "priced"):
-                after = self._move(self._move(after, original, "void"), reversal, "confirmed")
+            unsent = after.lines[original] == "priced" or (original == S and after.ruled == 1)
+            if unsent and after.lines[reversal] == "priced":
+                after = self.move(after, original, "void", "cancelled")
+                after = self.move(after, reversal, "confirmed", "cancelled")._replace(ruled=2 * (after.ruled > 0))
         yield after, None, 0
 
     def _resolve(self, line: int, state: State, _answer: str | None) -> Ways:
@@ -257,22 +302,28 @@ class Walk:
             yield state, None, 0
             return
         if line == R:
-            to = "priced" if state.sales else "confirmed"
+            to, cause = ("priced", "there") if state.sales else ("confirmed", "gone")
         elif state.marker == line and self.variant.looks_up:
-            to = "confirmed"
+            to, cause = ("held", "crossed") if state.topped == 2 else ("confirmed", "proved")
+        elif state.used == state.before or not self.variant.looks_up:
+            to, cause = "priced", "unchanged"
         else:
-            to = "priced" if state.used == state.before or not self.variant.looks_up else "held"
-        yield self._move(state, line, to), None, 0
+            to, cause = "held", "crossed"
+        yield self.move(state, line, to, cause), None, 0
         yield state, END, 1
 
     def _intend(self, line: int, state: State, _answer: str | None) -> Ways:
         """Commit: about to be sent."""
-        original = state.lines[line - 2] if line in (R, G) else "confirmed"
-        if state.lines[line] != "priced" or original != "confirmed" or (line == C and state.lines[G] == "unknown"):
+        done = line not in (R, G) or state.lines[line - 2] in ("confirmed", "invoiced")
+        if state.lines[line] != "priced" or not done or (line == C and state.lines[G] == "unknown"):
             yield state, None, 0
             return
-        after = self._move(state, line, "sending") if self.variant.intent else state
-        yield after._replace(before=state.used), "send", 0
+        if line == R and (state.billed or not state.sales):
+            to, cause = ("held", "invoiced") if state.sales else ("confirmed", "gone")
+            yield self.move(state, R, to, cause), None, 0
+            return
+        after = self.move(state, line, "sending", "sent") if self.variant.intent else state
+        yield after._replace(before=state.used, topped=0) if line in (C, G) else after, "send", 0
 
     def _call(self, line: int, state: State, answer: str | None) -> Ways:
         """Call: the write, as asked or with a fault."""
@@ -280,7 +331,7 @@ class Walk:
             yield state, None, 0
             return
         yield self._effect(state, line, "now"), "ok", 0
-        for effect, said in FAULTS.values():
+        for effect, said in (*FAULTS.values(), *(people.FAULTS if self.variant.people else ())):
             yield self._effect(state, line, effect), said, 1
 
     def _read_back(self, line: int, state: State, answer: str | None) -> Ways:
@@ -294,12 +345,13 @@ class Walk:
         if answer is None:
             yield state, None, 0
             return
+        halts = answer in ("throttled", "not done", "not tried")
         to = self.variant.answers.get(answer, "unknown")
         if not self.variant.intent and to == "confirmed":
-            state = self._move(self._move(state, line, "sending"), line, to)
+            state = self.move(self.move(state, line, "sending", "sent"), line, to, answer)
         elif self.variant.intent:
-            state = self._move(state, line, to)
-        yield state, END if answer in ("throttled", "not done") else None, 0
+            state = self.move(state, line, to, answer)
+        yield state, END if halts else None, 0
 
     def _effect(self, state: State, line: int, when: str) -> State:
         """The servers after a write."""

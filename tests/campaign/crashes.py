@@ -12,15 +12,22 @@ from __future__ import annotations
 import os
 import random
 import re
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from pipeline.errors import PermanentError
 from pipeline.operations.held import decide
-from pipeline.store.lines import lines_in
-from tests.campaign import runs
+from pipeline.operations.recover import recover_site
+from pipeline.store import backup
+from pipeline.store.lines import lines_in, lines_of_site
+from tests.campaign import power, runs
 from tests.campaign.oracle import Finding, examine
 from tests.harness import Harness, running
 from tests.worlds import credit, customer, world
@@ -39,6 +46,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "truncated": {"action": "truncate"},
     "HTML with 200": {"action": "html_200"},
     "refused in a 200": {"action": "was_successful_false"},
+    "refused with a reason": {"action": "rejected"},
     "429 by header": {"action": "throttle", "style": "429_retry_after", "seconds": 1, "times": 4},
     "409 throttle": {"action": "throttle", "style": "409_legacy", "seconds": 1, "times": 4},
     "slow": {"action": "delay", "seconds": 0.05},
@@ -60,6 +68,7 @@ class Crashes:
     fresh: list[int] = field(default_factory=list[int])
     cycle: int = 0
     kills: int = 0
+    refused: int = 0
 
     def order(self, **fields: Any) -> runs.Order:
         """A run of this world."""
@@ -93,6 +102,53 @@ class Crashes:
             self.pass_time()
         self.harness.heal()
         return self.settled()
+
+    def commits(self) -> list[str]:
+        """The moments of one cycle at which a commit was stored and its file was closed."""
+        return [point for point in self.points() if point.startswith("after the file was closed")]
+
+    def powerless(self, point: str, loss: str, chance: random.Random) -> None:
+        """A cycle in which power is lost around a commit, so that the disk has what `power.py` makes of it.
+
+        Whatever the warehouse is then, printbridge goes on; where it refuses, the operator does what it says.
+        """
+        self.prepare()
+        sites = self.harness.sites
+        made = backup.back_up(sites.store, sites.home.backups, sites.clock()).folder
+        sites.store.close()
+        with tempfile.TemporaryDirectory() as folder:
+            images = Path(folder) / "images"
+            if runs.run(self.order(kill=point, images=images)).killed:
+                self.kills += 1
+                power.lose(loss, images, sites.store.path, chance)
+        self.pass_time()
+        try:
+            with sites.store.connect():
+                return
+        except PermanentError:
+            self.refused += 1
+        backup.restore(sites.store, made, sites.names, sites.clock())
+        recover_site(sites["london"], "test")
+        self._compared_with_the_credit()
+        self.harness.resume("london", "charges")
+
+    def _compared_with_the_credit(self) -> None:
+        """A person finds out by the number of the credit which of the uses that are in doubt were made."""
+        with self.harness.sites.store.connect() as con:
+            lines = lines_of_site(con, "london").filter(pl.col("kind").is_in(["credit", "undo_credit"]))
+        sign = pl.when(pl.col("kind") == "credit").then(pl.col("amount_cents")).otherwise(-pl.col("amount_cents"))
+        lines = lines.with_columns(cents=sign)
+        used = self.granted[102] - sum(self.harness.credits().values())
+        lacking = used - lines.filter(state="confirmed")["cents"].sum()
+        doubtful = lines.filter(state="held").select("ref", "cents").rows()
+        for number in range(len(doubtful) + 1):
+            for made in combinations(doubtful, number):
+                if sum(cents for _, cents in made) == lacking:
+                    for ref, cents in doubtful:
+                        state = "confirmed" if (ref, cents) in made else "priced"
+                        decide(self.harness.sites, [ref], state, reason="as the credit shows", operator="test")
+                    return
+        raise AssertionError(f"the credit lacks {lacking} cents, which no uses in doubt explain: {doubtful}")
 
     def pass_time(self) -> None:
         """The settle time and a little more, in steps: what comes late comes at its own moment."""

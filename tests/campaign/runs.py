@@ -39,6 +39,7 @@ from pipeline.site import Sites
 from pipeline.steps.run import Run
 from pipeline.steps.sync import STEPS
 from pipeline.store.warehouse import Connection, Warehouse
+from tests.campaign import power
 
 CHARGES = ("nexudus_credits", "print_jobs", "print_charges", "nexudus_print_charges")
 """The steps of a run that charges people who are users already."""
@@ -59,6 +60,7 @@ class Order:
         config: bridge.toml.
         steps: assets, in order.
         kill: the name of the point at which it is killed.
+        images: where images of the warehouse go that are taken around the commit of the point `kill` (`power.py`).
         odds: (seed, chance): killed by chance at any point.
         tags: tags of the run.
         sites: the sites, one after the other.
@@ -69,6 +71,7 @@ class Order:
     config: Path
     steps: tuple[str, ...] = CHARGES
     kill: str | None = None
+    images: Path | None = None
     odds: tuple[int, float] | None = None
     tags: tuple[tuple[str, str], ...] = ()
     sites: tuple[str, ...] = ("london",)
@@ -106,6 +109,12 @@ class Points:
             if name == self._order.kill or (self._random and self._random.random() < chance):
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    def image(self, store: Path, moment: str, caller: str) -> None:
+        """Take an image of the warehouse, where the order asks for one at this commit."""
+        name = f"after the file was closed in {caller} {self._counts[f'before the commit in {caller}']}"
+        if self.active and self._order.images and name == self._order.kill:
+            power.image(store, self._order.images / moment)
+
     def install(self) -> None:
         """Put the points into the seams of this process."""
         Warehouse.commit = self._commit
@@ -126,9 +135,13 @@ class Points:
                     con.rollback()
                     raise
                 points.reach(f"before the commit in {caller}")
+                points.image(self.path, power.BEFORE, caller)
                 con.commit()
+                points.image(self.path, power.COMMITTED, caller)
                 points.reach(f"after the commit in {caller}")
-                return result
+            points.image(self.path, power.CLOSED, caller)
+            points.reach(f"after the file was closed in {caller}")
+            return result
 
         return commit
 

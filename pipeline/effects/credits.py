@@ -95,22 +95,22 @@ def settle_credits(site: Site, run_id: str) -> int:
         return 0
     silent = lines.filter((pl.col("used_state") == "void") | ((pl.col("used_state") == "confirmed") & _ON_LEDGER))
     store(site, run_id, [(ref, _on_ledger()) for ref in silent["ref"]])
-    ready = pl.col("undoes").is_null() | ((pl.col("used_state") == "confirmed") & ~_ON_LEDGER)
-    lines = lines.join(_waiting(site, lines.filter(ready)), on="ref", how="anti")
+    lines = _ready(site, lines)
     if site.settings.credit_writeback == "ledger":
-        kept = lines.filter(ready, pl.col("state") == "priced")["ref"]
+        kept = lines.filter(state="priced")["ref"]
         store(site, run_id, [(ref, _on_ledger()) for ref in kept])
         return kept.len()
     # Sites share credits, and a write replaces the whole record: one site at a time.
     with site.sites.hold(ACCOUNT):
         settled = site.clock() - timedelta(minutes=site.settings.settle_minutes)
-        unknown = lines.filter(ready, pl.col("state") == "unknown", pl.col("happened_at") <= settled)
+        unknown = lines.filter(pl.col("happened_at") <= settled, state="unknown")
         for (credit_id,), group in unknown.group_by("credit_id", maintain_order=True):
             _resolve(site, run_id, int(str(credit_id)), sorted(group["ref"]))
+        # What was not done is done now, and what waited for it as well: as with sales, one run looks up and sends.
+        lines = _ready(site, _lines(site)) if unknown.height else lines
         with site.store.connect() as con:
             waiting = unanswered_credits(con)
-        before = unknown["credit_id"].to_list()
-        priced = lines.filter(ready, pl.col("state") == "priced", ~pl.col("credit_id").is_in(waiting + before))
+        priced = lines.filter(~pl.col("credit_id").is_in(waiting), state="priced")
         return _write_back(site, run_id, _uses(priced))
 
 
@@ -121,6 +121,12 @@ def _lines(site: Site) -> pl.DataFrame:
         lines = lines.filter(pl.col("kind").is_in(["credit", "undo_credit"]))
         used = lines_of_site(con, site.key, lines).select(undoes="ref", used_state="state", used_detail="detail")
     return lines.join(used, on="undoes", how="left")
+
+
+def _ready(site: Site, lines: pl.DataFrame) -> pl.DataFrame:
+    """Of `_lines` those that may be written or looked up: what they undo is in Nexudus, and they wait for nothing."""
+    ready = lines.filter(pl.col("undoes").is_null() | ((pl.col("used_state") == "confirmed") & ~_ON_LEDGER))
+    return ready.join(_waiting(site, ready), on="ref", how="anti")
 
 
 def _waiting(site: Site, ready: pl.DataFrame) -> pl.DataFrame:

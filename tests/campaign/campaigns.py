@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import multiprocessing
 import os
 import random
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.dagster.runs import SYNC
-from tests.campaign import directories, mutants, runs
+from tests.campaign import directories, mutants, mutation, runs
 from tests.campaign.crashes import FAULTS, crashing, pairs
 from tests.campaign.model import VARIANTS, Variant, Walk
 from tests.campaign.simulation import CHARGING, EVERYTHING, Simulation, simulated
@@ -59,6 +60,7 @@ class Scale(NamedTuple):
     steps: int
     rounds: int
     worlds: int
+    sample: int
     minutes: float
 
 
@@ -215,6 +217,30 @@ def seeded_bugs(_scale: Scale, say: Say) -> Row:
     return Row("seeded bugs", ">= 33, all killed", f"{number - len(alive)} of {number} killed", not alive)
 
 
+def mutations(scale: Scale, say: Say) -> Row:
+    """The small changes of rules, ledger and plan: all of them, or a sample that is told by its seed."""
+    rooms = {"rules": mutation.rules(), "ledger": mutation.LEDGER, "plan": mutation.PLAN}
+    paths = [path for room in rooms.values() for path in room]
+    end, found, every = time.monotonic() + scale.minutes * 60, list[mutation.Trial](), mutation.every(paths)
+    wanted = mutation.sampled(every, scale.sample, scale.seed)
+    with _folder() as folder, mutation.trials(folder, budget=mutation.BUDGET if scale.sample else math.inf) as trials:
+        for path, change in wanted:
+            if time.monotonic() < end:
+                found.append(trials.tried(path, change))
+                if not found[-1].noticed:
+                    say(str(found[-1]))
+    table = Table("module", "noticed")
+    for path in paths:
+        table.add_row(path, str(mutation.score(found, [path])))
+    Console(width=150).print(table)
+    whole = mutation.score(found, paths)
+    parts = ", ".join(f"{name} {mutation.score(found, room)}" for name, room in rooms.items())
+    return Row(
+        f"small changes of rules, ledger and plan ({len(every):,} in all)", ">= 90 % noticed", f"{whole}: {parts}",
+        whole.share >= 0.9 and whole.tried == len(wanted),
+    )  # fmt: skip
+
+
 def overlap(scale: Scale, say: Say) -> Row:
     """Two to four processes that start within 50 ms."""
     end, chance, done, wrong = time.monotonic() + scale.minutes * 60, random.Random(scale.seed), 0, ""
@@ -293,8 +319,8 @@ def plans(scale: Scale, say: Say) -> Row:
 
 
 CAMPAIGNS: dict[str, Callable[[Scale, Say], Row]] = {
-    "model": model, "plans": plans, "users": users, "bugs": seeded_bugs, "overlap": overlap, "crashes": crashes,
-    "charging": charging, "stateful": stateful,
+    "model": model, "plans": plans, "users": users, "bugs": seeded_bugs, "mutation": mutations, "overlap": overlap,
+    "crashes": crashes, "charging": charging, "stateful": stateful,
 }  # fmt: skip
 
 
@@ -314,9 +340,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=50_000, help="of the stateful story")
     parser.add_argument("--rounds", type=int, default=200, help="of overlapping processes")
     parser.add_argument("--worlds", type=int, default=5_000, help="of the user sync")
+    parser.add_argument("--sample", type=int, default=0, help="of the small changes, with quick tests only; 0: all")
     parser.add_argument("--minutes", type=float, default=180, help="end each campaign after this time")
     given = parser.parse_args()
-    scale = Scale(given.seed, given.jobs, given.kills, given.steps, given.rounds, given.worlds, given.minutes)
+    scale = Scale(
+        given.seed, given.jobs, given.kills, given.steps, given.rounds, given.worlds, given.sample, given.minutes
+    )
     console = Console(width=150)
     table = Table("test", "figure wanted", "figure reached", "seed", title="Money safety")
     missed = False

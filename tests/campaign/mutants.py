@@ -146,7 +146,8 @@ MUTANTS: dict[str, Mutant] = {
         f"{RULES}::test_a_user_who_lost_our_mark_since_the_plan_was_made_is_not_removed",
     ),
     "no ownership check": Mutant(
-        "pipeline/domain/people/ownership.py", '(is_owned & (mark | ((state == "creating") & unmarked)))', "(is_owned)",
+        "pipeline/domain/people/ownership.py", 'ours=is_owned & (mark | ((state == "creating") & unmarked)),',
+        "ours=is_owned,",
         f"{OWNERSHIP}::test_a_user_that_is_not_provably_ours_is_only_held",
     ),
     "cap ignored": Mutant(

@@ -239,6 +239,20 @@ def test_sales_that_prove_nothing_about_a_list(store: Warehouse) -> None:
     assert newest(store, since=-1, products=(8, 9)) == [2, 1]
 
 
+def test_a_sale_that_was_held_after_it_was_done_is_one_that_went_whatever_became_of_it_since(store: Warehouse) -> None:
+    enter(store, *(charge(job) for job in "12345"), charge("6", "credit"), of_leeds("7"))
+    moved(store, "1", "sending", "confirmed", "held")
+    moved(store, "2", "sending", "confirmed", "invoiced", "held", "void")
+    moved(store, "3", "sending", "held")
+    moved(store, "4", "sending", "confirmed")
+    moved(store, "5", "held", "confirmed")
+    for other in (ref("6", "credit"), ref("7", site="leeds")):
+        for state in ("confirmed", "held"):
+            move(store, other, state)
+    with store.connect() as con:
+        assert lines.deleted_sales(con, "london").select("job_id", "state").rows() == [("1", "held"), ("2", "void")]
+
+
 def test_lost_answers_are_counted_line_by_line(store: Warehouse) -> None:
     enter(store, charge("1"), charge("2"), charge("3"))
     moved(store, "1", "sending", "unknown", "priced", "sending", "unknown")

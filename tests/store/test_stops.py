@@ -156,6 +156,40 @@ def test_charges_use_up_nothing_that_was_not_given(store: Warehouse, before: str
     assert events(store) == were
 
 
+def let_go(store: Warehouse, part: Part = PLAN, *, after: timedelta = DAY) -> bool:
+    with transaction(store) as con:
+        return stops.let_go(con, "london", "balances", part, by="plan 7", at=NOW + after)
+
+
+@pytest.mark.parametrize(
+    ("part", "after", "goes", "why"),
+    [
+        (PLAN, DAY, True, "used by plan 7"),
+        (OTHER, DAY, False, "The plan has changed since the site was resumed"),
+        (PLAN, DAY + MOMENT, False, "The site was resumed 2026-11-02 09:00 UTC, which holds for one day"),
+        (Part("digest", 0), DAY, False, "nothing of it is held any more"),
+    ],
+    ids=["those", "others", "late", "none"],
+)
+def test_a_person_lets_those_held_rows_go_that_were_looked_at(
+    store: Warehouse, part: Part, after: timedelta, goes: bool, why: str
+) -> None:
+    note(store, "resumed", phase="balances", part=PLAN)
+    assert let_go(store, part, after=after) is goes
+    became, reason = state(store, "balances")
+    assert (became, reason.startswith(why)) == ("open", True), reason
+    assert not let_go(store), "a permission is used once, whatever came of it"
+
+
+@pytest.mark.parametrize("before", ["stopped", "open", None])
+def test_held_rows_stay_where_nobody_let_them_go(store: Warehouse, before: str | None) -> None:
+    if before:
+        note(store, before, phase="balances", part=PLAN)
+    were = events(store)
+    assert not let_go(store)
+    assert events(store) == were
+
+
 def test_a_restored_backup_stops_the_charges_of_every_site_until_it_is_recovered(store: Warehouse) -> None:
     with transaction(store) as con:
         assert not stops.unrecovered(con, "london")

@@ -169,7 +169,7 @@ def _cases(
     changed = stood & (pl.col("revision") > pl.col("decided_revision"))
     differs = (pl.col("amount") != pl.col("standing")) | pl.col("waiting")
     all_open, lacks = pl.col("kept").fill_null(0) == 0, pl.col("amount") > 0
-    again = (pl.col("reopened_at") > pl.col("stood_at").fill_null(-2)).fill_null(value=False)
+    again = pl.col("reopened_at") > pl.col("stood_at").fill_null(-2)
     again &= all_open | ~pl.col("pending")
     mature = pl.col("printed_at") <= now - timedelta(minutes=rules.maturity_minutes)
     chargeable = counts() & ~pl.col("shared_account")
@@ -183,7 +183,6 @@ def _cases(
                 pl.when(stood).then(f"charged_{name}").when(again).then(f"reopened_{name}").otherwise(name).alias(name)
                 for name in ("coworker_id", "email_key")
             ),
-            pl.col("voided").fill_null(value=False),
             decide=chargeable
             & pl.when(stood)
             .then(((changed & differs) | again) & (all_open | lacks))
@@ -359,7 +358,7 @@ def _payments(queue: pl.DataFrame, pool: pl.DataFrame) -> list[Payment]:
     in_part = pl.col("in_part")
     shared = pool.join(pool.filter("team"), on="credit_id", how="semi")["email_key"]
     mixed = queue.group_by("email_key").agg(in_part.n_unique() > 1).filter("in_part")["email_key"]
-    together = pl.col("email_key").is_in(pl.concat([shared, mixed]).unique().implode()).fill_null(value=False)
+    together = pl.col("email_key").is_in(pl.concat([shared, mixed]).unique().implode())
     apart, pool_apart = queue.filter(~together), pool.filter(~together)
     return [
         payment(apart.filter(in_part), pool_apart, "use"),

@@ -58,7 +58,7 @@ def judged(seen: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFra
     renewed = (moved & (left <= total) & (left >= total - pl.max_horizontal(used, 0))) | (
         (granted > 0) & (left == total)
     )
-    expired = (pl.col("expires_at") <= pl.lit(at, TIME)).fill_null(value=False)
+    expired = pl.col("expires_at") <= pl.lit(at, TIME)
     as_it_is = ~known | renewed | expired
     return (
         seen.join(former, on="credit_id", how="left")

@@ -87,7 +87,6 @@ def with_reason(lines: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
         "cost": pl.col("cost").cast(pl.String).str.strip_chars_end("0").str.strip_chars_end("."),
         "max_charge": pl.lit(rules.max_charge),
         "max_credits": pl.lit(rules.max_credits),
-        "left_cents": pl.col("left_cents").fill_null(0),
     }
     texts = [lines.filter(~pl.col("rule").is_in(HELD)).with_columns(reason=pl.lit(None, pl.String))]
     for rule in HELD:

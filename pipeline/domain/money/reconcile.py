@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -133,7 +134,7 @@ def _standing(ledger: pl.DataFrame) -> pl.DataFrame:
         ref="undoes", undo_state="state", undo_revision="revision"
     )
     void = pl.col("state") == "void"
-    kept = (~void & (pl.col("undo_state") == "void")).fill_null(value=False)
+    kept = ~void & (pl.col("undo_state") == "void")
     return (
         ledger.filter(pl.col("undoes").is_null())
         .join(undo, on="ref", how="left")
@@ -154,8 +155,7 @@ def whole_cents(rules: SiteRules) -> pl.Expr:
     Worked out anew rather than taken from `charges.py`, so that a slip there shows here.
     """
     cost = pl.when(counts() & (pl.col("cost") > 0)).then("cost").otherwise(0)
-    half = 0 if rules.rounding == "up" else pl.lit("0.5").str.to_decimal(scale=6)
-    rounded = cost.ceil() if rules.rounding == "up" else (cost + half).floor()
+    rounded = cost.ceil() if rules.rounding == "up" else (cost + Decimal("0.5")).floor()
     return rounded.cast(pl.Int64)
 
 
@@ -184,7 +184,6 @@ def _books(
         .join(told, on="job_id", how="full", coalesce=True)
         .with_columns(
             pl.col("printed_cents", "ledger_cents", "voided_cents").fill_null(0),
-            pl.col("kept").fill_null(value=False),
             waived=job.is_in(waived),
         )
     )

@@ -254,7 +254,7 @@ def _named(site: Site, cost: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
             job_id=pl.coalesce("job_id", pl.col("padded").str.strip_chars_start("0")),
             username=pl.col("username").fill_null(""),
             printed_at=pl.coalesce("printed_at", "updated_on"),
-            amount_cents=pl.when(undone).then("full").otherwise(0).fill_null(0),
+            amount_cents=pl.when(undone).then("full").otherwise(0),
             revision=pl.when(undone).then(-1).otherwise(pl.col("job_revision").fill_null(0)),
         )
         .select("ref", *_SHARED, "kind", undoes=pl.lit(None, pl.String), reason=pl.lit(NAMED))

@@ -66,8 +66,8 @@ def carried(
             pl.col("debit", "back", "raised", "doubtful").fill_null(0), sure=pl.col("sure").fill_null(value=True)
         )
     )
-    ours = pl.col("username").is_in(owned["username"].implode()) & pl.col("marked_then").fill_null(value=False)
-    again = (pl.col("seen_at") == pl.col("observed_at")).fill_null(value=False)
+    ours = pl.col("username").is_in(owned["username"].implode()) & pl.col("marked_then")
+    again = pl.col("seen_at") == pl.col("observed_at")
     rows = _explained(rows).with_columns(
         expected=pl.when(again).then("expected").when(ours & pl.col("sure")).then("explained").cast(EXACT),
         fell_at=pl.when(again).then("fell_at").when(ours & pl.col("sure") & pl.col("short")).then("since").cast(TIME),
@@ -126,8 +126,8 @@ def _debits(revisions: pl.DataFrame, known: pl.DataFrame, former: pl.DataFrame) 
         .join(former.rename({"username": "new_name"}), left_on="username", right_on="new_name", how="left")
         .with_columns(was=pl.coalesce("former", "username"))
         .join(known.select(was="username", seen_at="observed_at"), on="was")
-        .with_columns(moved=pl.when(is_latest & ~stood).then("paid").when(~is_latest & stood).then(-pl.col("paid")))
         .filter(is_latest != stood)
+        .with_columns(moved=pl.when(is_latest).then("paid").otherwise(-pl.col("paid")))
         .group_by("was", "job_id")
         .agg(moved=pl.when(pl.col("moved").is_not_null().all()).then(pl.col("moved").sum()))
         .group_by("was")

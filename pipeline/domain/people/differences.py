@@ -73,10 +73,9 @@ def _differences(rules: SiteRules) -> dict[str, pl.Expr]:
         "disabled": pl.col("now_disabled") & (rules.removal == "disable"),
         "pin": pin,
         # A PIN brings its password; what was written before its length was kept is as short as a site allows.
-        "password": ~pin
-        & (pl.col("our_password_length").fill_null(MIN_PASSWORD) < pl.col("password_length")).fill_null(value=False),
+        "password": ~pin & (pl.col("our_password_length").fill_null(MIN_PASSWORD) < pl.col("password_length")),
         # Never over a card that someone set in PaperCut (`papercut-api.md` 6.3).
-        "card": (card.is_null() | card.eq(our_card).fill_null(value=False))
+        "card": (card.is_null() | (card == our_card))
         & card.ne_missing(pl.col("card_digest"))
         & (rules.card_number != "none"),
     }
@@ -100,12 +99,12 @@ def _changed(users: pl.DataFrame, rules: SiteRules, groups: tuple[tuple[str, ...
 
 def _jumps(rules: SiteRules) -> pl.Expr:
     """Whether the balance would rise by more than the site allows at once; a new user starts from 0."""
-    return (pl.col("target") - pl.col("now_balance").fill_null(0) > rules.max_credits).fill_null(value=False)
+    return pl.col("target") - pl.col("now_balance").fill_null(0) > rules.max_credits
 
 
 def _fell() -> pl.Expr:
     """Whether a balance would rise that fell without a job (`balances.fallen`)."""
-    return ((pl.col("target") > pl.col("now_balance")) & pl.col("fallen").is_not_null()).fill_null(value=False)
+    return (pl.col("target") > pl.col("now_balance")) & pl.col("fallen").is_not_null()
 
 
 def _fell_reason(rules: SiteRules) -> pl.Expr:
@@ -247,7 +246,7 @@ def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: 
 
 def foreign(kept: pl.DataFrame) -> pl.DataFrame:
     """Wanted user names that exist in PaperCut but are not provably ours: nothing is changed."""
-    known = (pl.col("our_state") == "owned").fill_null(value=False)
+    known = pl.col("our_state") == "owned"
     return kept.filter(~pl.col("ours")).with_columns(
         action=pl.lit("hold"),
         changes=pl.lit(""),

@@ -47,7 +47,7 @@ def observed(users: pl.DataFrame, owned: pl.DataFrame) -> pl.DataFrame:
         .join(owned.select("username", pl.all().exclude("username").name.prefix("our_")), on="username", how="left")
         .with_columns(
             proven=is_owned & mark,
-            ours=(is_owned & (mark | ((state == "creating") & unmarked))).fill_null(value=False),
+            ours=is_owned & (mark | ((state == "creating") & unmarked)),
             refusal=pl.when(~pl.col("now_internal"))
             .then(pl.lit("it is not an internal user"))
             .when(unmarked)
@@ -125,16 +125,16 @@ def _with_account(users: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     of_customer = accounts.unique("coworker_id", keep="first", maintain_order=True)
     by_email = accounts.select(our_email_key="email_key", email_found=True, email_reason="reason")
     by_customer = of_customer.select(our_coworker_id="coworker_id", customer_found=True, customer_reason="reason")
-    found = pl.col("email_found").fill_null(value=False)
+    found, of_customer_found = pl.col("email_found"), pl.col("customer_found")
     return (
         users.join(by_email, on="our_email_key", how="left")
         .join(by_customer, on="our_coworker_id", how="left")
         .with_columns(
-            account_found=found | pl.col("customer_found").fill_null(value=False),
+            account_found=found | of_customer_found,
             account_reason=pl.when(found).then("email_reason").otherwise("customer_reason"),
             # Someone wanted under another user name is no evidence against this one.
             moved=(found & pl.col("email_reason").is_null())
-            | (pl.col("customer_found").fill_null(value=False) & pl.col("customer_reason").is_null()),
+            | (of_customer_found & pl.col("customer_reason").is_null()),
         )
     )
 
@@ -143,7 +143,7 @@ def _lapses() -> pl.Expr:
     """No credit now, although credits were the way in: the user stays, because plan credits return every month."""
     reason = pl.col("account_reason")
     by_flag = pl.col("our_access").is_in(["free", "pay"]).fill_null(value=False)
-    return ((reason == "no_credit") | ((reason == "no_access") & ~by_flag)).fill_null(value=False)
+    return (reason == "no_credit") | ((reason == "no_access") & ~by_flag)
 
 
 def leavers(
@@ -157,8 +157,8 @@ def leavers(
     frame = _with_account(unwanted.filter(pl.col("our_coworker_id").is_not_null()), accounts)
     reason, since = pl.col("account_reason"), pl.col("our_without_credit_since")
     is_gone = pl.col("our_coworker_id").is_in(gone["coworker_id"].implode())
-    evidence = reason.is_in(list(LEAVES)).fill_null(value=False) & ~_lapses()
-    expired = (since + timedelta(days=rules.keep_without_credit_days) < now).fill_null(value=False) & _lapses()
+    evidence = reason.is_in(list(LEAVES)) & ~_lapses()
+    expired = (since + timedelta(days=rules.keep_without_credit_days) < now) & _lapses()
     step = (
         pl.when("moved").then(pl.lit("moved"))
         .when(evidence | is_gone | expired).then(pl.lit("remove"))
@@ -192,7 +192,7 @@ def _decided(frame: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     removes = (step == "remove") & pl.col("proven")
     restricts = (step == "restrict") & ours
     lost = ~ours & (pl.col("our_state") == "owned")
-    leaves = step.is_in(["remove", "restrict"]).fill_null(value=False)
+    leaves = step.is_in(["remove", "restrict"])
     done = "deleted" if rules.removal == "delete" else "disabled"
     not_done = (
         pl.when(step == "remove").then(pl.format("not removed: {}; ", "why"))

@@ -45,10 +45,12 @@ def lines(text: str) -> list[tuple[Any, ...]]:
 
 
 def test_left_is_the_extract_less_our_use_that_it_does_not_contain() -> None:
-    granted = grants("credit_id remaining_uses\n1 45\n2 20\n3 5")
-    used = uses("credit_id open_cents\n1 5\n1 10\n2 -7\n3 9")
+    granted = grants("credit_id remaining_uses\n1 45\n2 20\n3 5\n4 5")
+    used = uses("credit_id open_cents\n1 5\n1 10\n2 -7\n3 9\n4 5")
     left = usable(granted, used, rules()).sort("credit_id")
-    assert left.select("credit_id", "remaining_cents").rows() == [(1, 30), (2, 27)], "3 is used up, never below 0"
+    assert left.select("credit_id", "remaining_cents").rows() == [(1, 30), (2, 27)], (
+        "3 and 4 are used up, never below 0"
+    )
 
 
 @pytest.mark.parametrize(

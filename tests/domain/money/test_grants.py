@@ -49,6 +49,7 @@ def off(seen: str, before: str = "1 100 60 40 0 - -") -> int:
         ("1 80 80 40 0 - -", 40),  # a smaller total is no reason for more
         ("1 100 100 40 0 - 12-31T00:00", 0),  # renewed: other dates, and full
         ("1 100 90 50 0 11-19T00:00 12-31T00:00", 0),  # renewed and used since
+        ("1 100 99 40 0 - 12-31T00:00", 39),  # renewed, but not as full as what was used leaves it
         ("1 100 60 40 0 - 12-31T00:00", 0),  # only the dates
         ("1 100 80 40 0 - 12-31T00:00", 20),  # other dates, and neither full nor as before
         ("1 100 0 40 0 - 11-01T00:00", 0),  # expired: nobody can use it
@@ -83,6 +84,7 @@ def test_a_finding_has_the_numbers_and_both_ways_out() -> None:
     wrong = observed("1 100 100 40 40 - -")
     (row,) = tables.checked("reconciliation", findings(wrong, rules(), date(2026, 11, 20))).to_dicts()
     assert (row["job_id"], row["unexplained_cents"]) == ("credit 1", 40)
+    assert {cents for name, cents in row.items() if name.endswith("_cents") and name != "unexplained_cents"} == {0}
     assert row["finding"] == (
         "Credit 1 of customer 9: 100 are left in Nexudus, by its total and our uses it should be 60; 40 more: they were"
         " put back there without a line of ours. A slip: set what is left to 60. On purpose: `printbridge held accept"

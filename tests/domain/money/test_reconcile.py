@@ -178,7 +178,8 @@ def test_jobs_before_go_live_are_explained() -> None:
 def test_a_line_on_its_way_is_explained(state: str, found: bool) -> None:
     row = only(compared(jobs("job_id\n1"), lines(f"job_id state\n1 {state}"), sales("job_id\n1") if found else sales()))
     assert (row["explained_cents"], row["unexplained_cents"], row["sale_cents"]) == (50, 0, 0)
-    assert row["finding"] != "ok"
+    waits = "is held for a person" if state == "held" else f"is {state} and not yet in Nexudus"
+    assert ("its sale is in Nexudus already" if found else waits) in row["finding"]
 
 
 @pytest.mark.parametrize("state", ["priced", "sending", "unknown", "held"])
@@ -295,6 +296,12 @@ def test_two_errors_do_not_cancel() -> None:
     assert frame["printed_cents"].sum() == frame["ledger_cents"].sum() == frame["nexudus_cents"].sum() == 100
     assert frame["unexplained_cents"].to_list() == [2, 2], "one cent to PaperCut and one to Nexudus, for each job"
     assert summary(frame)["wrong"] == 2
+
+
+def test_what_is_wrong_is_told_before_what_has_a_reason() -> None:
+    row = only(compared(jobs("job_id cost first_seen_at\n1 52 11-20T09:01"), lines("job_id state\n1 priced"), sales()))
+    assert (row["unexplained_cents"], row["explained_cents"]) == (2, 50)
+    assert row["finding"].index("PaperCut says 52 cents") < row["finding"].index("is priced and not yet in Nexudus")
 
 
 def test_a_sale_of_one_day_is_not_a_finding_of_another() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.domain import tables
 from pipeline.domain.money import recovery
+from pipeline.domain.money.references import reference
 from pipeline.domain.money.reversals import standing
 from tests.frames import LEDGER, NOW, World, customers, grants, jobs, ledger, names_of, short
 
@@ -174,6 +175,14 @@ def test_a_reference_of_a_job_that_the_log_lacks_is_shown() -> None:
     past = Past.begin("job_id username cost").changed(jobs(ONE)).charged().changed(jobs("job_id"))
     (line,) = past.recovered().iter_rows(named=True)
     assert (line["job_id"], line["kind"], line["amount_cents"], line["printed_at"]) == ("1", "credit", 0, NOW)
+
+
+def test_a_use_that_a_credit_names_for_a_job_that_money_paid_is_of_an_unknown_amount() -> None:
+    past = Past.begin("job_id username cost\n1 c3@example.com 50")
+    named = CREDITS.with_columns(last_use=pl.when(credit_id=72).then(pl.lit(reference("london", "1", "credit", 0))))
+    past = replace(past, world=past.world.but(grants=named))
+    (line,) = past.recovered().iter_rows(named=True)
+    assert (line["kind"], line["amount_cents"], line["revision"], line["credit_id"]) == ("credit", 0, 0, 72)
 
 
 def test_a_new_line_never_takes_a_reference_that_a_recovered_reversal_has() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from pipeline.domain.money.reversals import RETRIED, TAKEN_BACK, reopened, replacing, taken_back, waiting
+from pipeline.domain.money.reversals import RETRIED, TAKEN_BACK, carried_out, reopened, replacing, taken_back, waiting
 from tests.frames import World, customers, jobs, ledger, short, shuffled
 
 PAYER = customers("coworker_id pay\n1 y")
@@ -38,6 +38,22 @@ def test_a_new_line_waits_for_every_reversal_of_its_job_that_is_neither_done_nor
 @pytest.mark.parametrize("state", ["confirmed", "void"])
 def test_a_settled_reversal_is_waited_for_no_longer(state: str) -> None:
     assert waiting(changed(40, undo_sale=state).ledger).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("state", "there"),
+    [
+        ("priced", ["S0"]), ("sending", ["S0"]), ("unknown", ["S0"]), ("held", ["S0"]),
+        ("confirmed", ["R0", "S0", "S1"]), ("void", ["R0", "S0", "S1"]),
+    ],
+)  # fmt: skip
+def test_nexudus_has_a_charge_until_its_reversal_is_done_and_what_replaces_it_only_then(
+    state: str, there: list[str]
+) -> None:
+    ledger_ = changed(40, undo_sale=state).ledger
+    found = carried_out(ledger_)
+    assert found.columns == ledger_.columns
+    assert [short_ for (short_,) in rows(found.select("ref"))] == there
 
 
 def test_a_line_never_waits_for_its_own_reversal_nor_for_that_of_a_later_change() -> None:

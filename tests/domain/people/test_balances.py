@@ -164,6 +164,27 @@ def test_jobs_made_anonymous_before_they_are_paid_are_a_fall() -> None:
     assert day.settle() == {"ada": 30}
 
 
+def test_a_job_that_is_read_before_the_balance_it_took_is_no_fall() -> None:
+    day = Day()
+    day.settle()
+    day.observe()
+    day.act("print", 30)
+    assert day.read() == {}
+    day.act("fall", 7)
+    assert day.settle() == {"ada": 7}
+
+
+@pytest.mark.parametrize("happens", [True, False])
+@pytest.mark.parametrize("by", [30, -30])
+def test_a_change_with_an_unknown_outcome_leaves_the_balance_as_it_is_found(by: int, happens: bool) -> None:
+    day = Day()
+    day.settle()
+    day.adjust(by, "unknown", happens=happens)
+    assert day.settle() == {}
+    assert day.known["expected"].to_list() == [100 + by * happens]
+    assert day.known["fell_at"].to_list() == [None]
+
+
 def test_money_by_hand_ends_a_fall() -> None:
     day = Day()
     day.settle()

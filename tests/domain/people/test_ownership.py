@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from pipeline.domain import tables
-from pipeline.domain.people.ownership import followed
+from pipeline.domain.people.ownership import followed, under_current_names
 from pipeline.domain.people.plan import missing, without_credit
 from tests.domain.people.frames import accounts, gone, owned, planned, steps, unsettled, users
-from tests.frames import NOW, rules, shuffled
+from tests.frames import NOW, mapping, rules, shuffled
 
 # --- whose user it is -------------------------------------------------------------------------------------------------
 
@@ -161,6 +161,21 @@ def test_a_disabled_leaver_is_left_alone_by_a_site_that_disables() -> None:
     assert steps(plan) == ["remove c disabled"]
     deleted = planned(text, seen, owned("username\na\nb\nc"))
     assert deleted.filter(action="remove")["username"].to_list() == ["a", "c"]
+
+
+# --- under which name jobs count --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_open_under_a_former_name_counts_for_the_user_that_its_last_owner_has_now(seed: int) -> None:
+    names = mapping(
+        "username owned_from coworker_id\nold 01-02T00:00 1\npassed 01-02T00:00 1\npassed 02-02T00:00 2\n"
+        "b 01-02T00:00 1\nb 03-02T00:00 2\ne 01-02T00:00 3"
+    )
+    ours = owned("username coworker_id owned_from\na 1 02-02T00:00\nb 2 03-02T00:00\nc 3 04-02T00:00\nd 3 05-02T00:00")
+    open_ = unsettled("username unsettled\nold 5\na 7\npassed 1\nb 2\ne 4\nstranger 3")
+    found = under_current_names(*(shuffled(frame, seed) for frame in (open_, names, ours)))
+    assert found.rows() == [("a", 12), ("b", 3), ("d", 4), ("stranger", 3)]
 
 
 # --- who is followed --------------------------------------------------------------------------------------------------

@@ -81,10 +81,24 @@ def test_the_caps(plan: pl.DataFrame, ours: int, removed: int, blocked: list[str
     assert permitted(plan, outcome).height == (0 if blocked else plan.height)
 
 
-def test_a_blocked_phase_says_the_numbers_and_the_next_step() -> None:
-    sentence = verdict(leaving(6), 40, 0).blocked["remove"]
-    for part in ("6 removals in this run", "15.0 %", "40 print users", "at most 5", "`printbridge resume london`"):
-        assert part in sentence, f"{part!r} is missing in: {sentence}"
+@pytest.mark.parametrize(
+    ("plan", "ours", "removed", "words"),
+    [
+        (leaving(6), 40, 0, "6 removals in this run, 15.0 % of the 40 print users that are ours; at most 5 (the larger"
+         " of 5 and 10 %)"),
+        (leaving(1), 40, 10, "11 removals in 24 hours with this run, 27.5 % of the 40 print users that are ours; at"
+         " most 10 (the larger of 10 and 20 %)"),
+        (renaming(6), 10, 0, "6 renames and e-mail changes in this run, 60.0 % of the 10 print users that are ours; at"
+         " most 5 (the larger of 5 and 30 %)"),
+        (renaming(6), 0, 0, "6 renames and e-mail changes in this run, all of the 0 print users"),
+    ],
+)  # fmt: skip
+def test_a_blocked_phase_says_the_numbers_and_the_next_step(
+    plan: pl.DataFrame, ours: int, removed: int, words: str
+) -> None:
+    (sentence,) = verdict(plan, ours, removed).blocked.values()
+    assert sentence.startswith(words)
+    assert "`printbridge resume london`" in sentence
 
 
 def test_a_blocked_phase_leaves_the_others_alone() -> None:

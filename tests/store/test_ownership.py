@@ -99,6 +99,32 @@ def test_a_name_remembers_everyone_it_stood_for(store: Warehouse) -> None:
     )
 
 
+def test_a_name_stands_for_another_only_where_customer_or_e_mail_changed_at_this_site(store: Warehouse) -> None:
+    record(store, 0, event("anna", "creating", coworker_id=101, email_key="a@x"))
+    record(store, 1, event("anna", "owned", pin_digest="p1"))
+    record(store, 2, event("anna", "owned", email_key="b@x"))
+    record(store, 3, event("anna", "released", "removed", coworker_id=109))
+    record(store, 0, event("ben", "creating"))
+    record(store, 0, event("anna", "owned", coworker_id=201, email_key="c@x"), site="leeds")
+    with store.connect() as con:
+        names = ownership.names(con, "london").rows()
+    assert names == [("anna", NOW, 101, "a@x"), ("anna", NOW + timedelta(hours=2), 101, "b@x")]
+
+
+def test_a_removal_counts_from_its_intent_on_until_the_print_system_said_no(store: Warehouse) -> None:
+    for name, reasons in (
+        ("lost", [ownership.REMOVING]),
+        ("done", [ownership.REMOVING, ownership.REMOVED]),
+        ("refused", [ownership.REMOVING, ownership.NOT_REMOVED]),
+        ("again", [ownership.REMOVING, ownership.NOT_REMOVED, ownership.REMOVING]),
+    ):
+        for hour, reason in enumerate(reasons):
+            record(store, hour, event(name, "owned", reason, coworker_id=1))
+    with store.connect() as con:
+        assert ownership.removed_since(con, "london", NOW + timedelta(hours=3)) == 3
+        assert ownership.removed_since(con, "london", NOW + timedelta(hours=24)) == 2, "exactly a day is over"
+
+
 def test_only_removals_of_the_last_24_hours_count(store: Warehouse) -> None:
     for hours, name, state, reason in (
         (0, "old", "released", "removed"), (2, "anna", "released", "removed"), (3, "ben", "owned", "removed"),

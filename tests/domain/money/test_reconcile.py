@@ -96,6 +96,18 @@ def test_only_jobs_and_sales_of_this_day_and_site_count() -> None:
     assert frame.select("job_id", "finding").rows() == [("1", "ok")]
 
 
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ("job_id", "job_id printed_at\n3 11-19T09:00"),
+        ("job_id printed_at\n3 11-19T09:00", "job_id printed_at\n3 11-20T09:00"),
+    ],
+    ids=["of another day", "of a job of another day"],
+)
+def test_a_line_without_a_job_is_a_finding_of_its_own_day_alone(job: str, told: str) -> None:
+    assert compared(jobs(job), lines(told), sales()).is_empty()
+
+
 def test_rows_come_in_the_order_of_job_numbers() -> None:
     frame = compared(shuffled(jobs("job_id cost\n2 0\n10 0\n1 0")), lines(), sales())
     assert frame["job_id"].to_list() == ["1", "2", "10"]
@@ -255,6 +267,9 @@ MATURE = "job_id first_seen_at\n1 11-20T09:01"
         (MATURE, "job_id kind\n1 credit", "job_id\n1", 50, "a reference that the ledger does not know"),
         (MATURE, "job_id\n1", "job_id seq\n1 0\n1 1", 50, "a reference that the ledger does not know"),
         (MATURE, "job_id state\n1 void", "job_id\n1", 50, "although the line is void or undone"),
+        (MATURE, "job_id state\n1 void", "job_id quantity\n1 0", 1, "although the line is void or undone"),
+        (MATURE, "job_id\n1", "job_id remote_id quantity\n1 1 25\n1 2 25", 1, "holds 2 sales of together 50 cents"),
+        (MATURE, "job_id kind\n1 credit", "job_id quantity\n1 0", 1, "a reference that the ledger does not know"),
         (MATURE, "job_id state\n1 priced", "job_id quantity\n1 51", 1, "holds 51 cents"),
         (MATURE, "job_id state\n1 unknown", "job_id remote_id\n1 1\n1 2", 50, "delete all but one"),
         (MATURE, "job_id kind\n1 sale\n1 undo_sale", "job_id\n1", 100, "void or undone"),

@@ -185,6 +185,12 @@ def test_a_use_that_a_credit_names_for_a_job_that_money_paid_is_of_an_unknown_am
     assert (line["kind"], line["amount_cents"], line["revision"], line["credit_id"]) == ("credit", 0, 0, 72)
 
 
+def test_a_reversal_that_a_credit_names_gave_back_nobody_knows_how_much() -> None:
+    past = Past.begin("job_id username cost").changed(jobs(ONE)).charged().change(refunded=True).charged()
+    (line,) = past.recovered().iter_rows(named=True)
+    assert (line["kind"], line["amount_cents"], line["revision"]) == ("undo_credit", 0, 1)
+
+
 def test_a_new_line_never_takes_a_reference_that_a_recovered_reversal_has() -> None:
     past = Past.begin(ONE)
     for cost in (30, 50):  # back to what it was: the ledger looks right, and credit 71 names the second reversal

@@ -62,6 +62,21 @@ def test_a_line_never_waits_for_its_own_reversal_nor_for_that_of_a_later_change(
     assert waiting(unsent.enter(unsent.charge()).ledger).is_empty()
 
 
+def test_what_stands_in_the_place_of_a_charge_is_what_was_decided_since_and_is_not_gone_itself() -> None:
+    def found(ledger_: pl.DataFrame, reversal: str, **states: str) -> list[tuple[object, ...]]:
+        ref = pl.concat_str(pl.col("ref").str.slice(6, 1), pl.col("ref").str.slice(18, 1))
+        stands = ledger_.with_columns(state=ref.replace_strict(states, default=pl.col("state")))
+        other = ledger_.with_columns(pl.col("ref", "undoes") + "?", job_id=pl.lit("2"))
+        of_job = pl.concat([stands, other])
+        return rows(replacing(of_job, ledger_.filter(ref == reversal)["ref"][0]).select("ref"))
+
+    twice = changed(30, revision=2, before=changed(40)).ledger
+    assert rows(twice.select("ref")) == [("R0",), ("R1",), ("S0",), ("S1",), ("S2",)]
+    assert found(twice, "R0") == found(twice, "R1") == [("S2",)], "S1 was reversed itself"
+    assert found(twice, "R0", R1="void") == [("S1",), ("S2",)], "its reversal was refused, so it stands"
+    assert found(twice, "R1", S2="void") == []
+
+
 def test_what_a_person_keeps_is_paid_and_only_what_lacks_is_decided() -> None:
     for cost, lacks in ((40, []), (60, []), (90, [("1", "sale", 2, 30, "priced", "money")])):
         world = changed(cost)

@@ -160,6 +160,15 @@ def test_defaults_act_on_new_customers_in_their_own_models(model: str, setting: 
     assert made.sort("coworker_id")["access"].to_list() == ["none", access, "none"], "strictly after the date only"
 
 
+@pytest.mark.parametrize(("flag", "access"), [("pay", ["none", "pay"]), ("free", ["pay", "pay"])])
+def test_a_person_can_end_a_default_for_one_customer(flag: str, access: list[str]) -> None:
+    people = customers("coworker_id registered_at\n1 06-02T00:00\n2 06-02T00:00")
+    site = rules("pay_per_print", members_pay_from=moment("06-01T00:00"))
+    ended = pl.DataFrame({"coworker_id": [1], "flag": [flag]})
+    made = print_accounts(people, grants(), uses(), site, NOW, ended=ended)
+    assert made.sort("coworker_id")["access"].to_list() == access
+
+
 def test_credits_pool_over_active_accounts_and_lose_what_our_ledger_used() -> None:
     people = customers(
         """
@@ -252,6 +261,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     people = people.with_columns(email_key=email_key("email"))
     granted = grants("credit_id coworker_id\n" + "\n".join(f"{n} {n * 2}" for n in range(1, 20)))
     first = decide(people, granted)
+    assert first["email_key"].is_sorted()
     for seed in range(5):
         assert decide(shuffled(people, seed), shuffled(granted, seed)).equals(first)
 

@@ -67,6 +67,9 @@ def _rows(action: str, count: int, changes: str = "") -> pl.DataFrame:
         pytest.param(renaming(5), 6, 0, [], id="five renames"),
         pytest.param(renaming(6), 19, 0, ["rename"], id="30 % of 19 is 5"),
         pytest.param(renaming(6), 20, 0, [], id="30 % of 20 is 6"),
+        pytest.param(renaming(30), 100, 0, [], id="30 % of 100"),
+        pytest.param(renaming(31), 100, 0, ["rename"], id="more than 30 %"),
+        pytest.param(leaving(10), 50, 1, ["remove"], id="10 of 50 are too many"),
         pytest.param(_rows("update", 6, "full_name,email"), 10, 0, ["rename"], id="e-mail changes count as renames"),
         pytest.param(_rows("update", 6, "customer"), 10, 0, ["rename"], id="so do new customers"),
         pytest.param(_rows("update", 6, "mark,email"), 10, 0, [], id="first marks do not"),
@@ -137,6 +140,19 @@ def test_the_order_is_fixed() -> None:
     ]  # fmt: skip
     assert set(plan["action"]) <= set(ORDER)
     assert [stage["action"][0] for stage in stages(shuffled(plan))] == ["remove", "update", "create", "adjust", "hold"]
+
+
+def test_what_gives_and_takes_access_goes_right_behind_the_removals_and_decoration_in_its_turn() -> None:
+    changes = ["full_name,email", "restricted", "pin,password", "card", "mark", "access,disabled"]
+    plan = pl.concat(
+        [*(_rows("update", 1, change) for change in changes)]
+        + [_rows(action, 1) for action in ("hold", "adjust", "create", "remove", "rename")]
+    )
+    found = [tuple(stage.select(pl.concat_str("action", pl.lit(" "), "changes"))["action"]) for stage in stages(plan)]
+    assert found == [
+        ("remove ",), ("update restricted", "update pin,password", "update card", "update access,disabled"),
+        ("rename ",), ("create ",), ("update full_name,email", "update mark"), ("adjust ",), ("hold ",),
+    ]  # fmt: skip
 
 
 def test_row_order_of_the_inputs_does_not_matter() -> None:

@@ -31,8 +31,8 @@ from tests.campaign.changes import Change, changes
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = tuple(f"pipeline/domain/people/{name}.py" for name in ("accounts", "differences", "plan"))
 LEDGER = tuple(f"pipeline/store/{name}.py" for name in ("ledger", "lines", "ownership", "stops"))
-BUDGET = 12.0
-"""Seconds for the tests of one change in a sample."""
+BUDGET, SLOW = 12.0, 1.5
+"""Seconds for the tests of one change in a sample; seconds after which a test counts as slow and comes last."""
 TESTS = ("tests/domain", "tests/store")
 """Those of effects and steps would notice more, and take minutes for each change: the score is a lower bound."""
 
@@ -117,7 +117,7 @@ class Trials:
         place = self.copy / path
         right = place.read_bytes()
         tests = self.tests_for(path, change)
-        near = [name for name in tests if _mirrors(name, path)]
+        near = [name for name in tests if _mirrors(name, path) and not self._slow(name)]
         far = tests[len(near) :]
         self._write(place, change.made_in(right))
         try:
@@ -127,7 +127,7 @@ class Trials:
         return Trial(path, change, len(tests), noticed)
 
     def tests_for(self, path: str, change: Change) -> list[str]:
-        """The tests that pass a change: those that mirror its module, then all others, the fastest first.
+        """The tests that pass a change: those that mirror its module, then all others; the slow ones last.
 
         A change of what is done when the module is loaded concerns whoever uses the module's names.
         """
@@ -137,9 +137,12 @@ class Trials:
             found = [name for name, test in self.passed.items() if not wanted.isdisjoint(test.lines)]
         else:
             found = [name for name, test in self.passed.items() if not lines.isdisjoint(test.lines.get(path, ()))]
-        found.sort(key=lambda name: (not _mirrors(name, path), self.passed[name].seconds))
+        found.sort(key=lambda name: (self._slow(name), not _mirrors(name, path), self.passed[name].seconds))
         spent = accumulate(self.passed[name].seconds for name in found)
         return [name for name, seconds in zip(found, spent, strict=True) if seconds <= self.budget]
+
+    def _slow(self, test: str) -> bool:
+        return self.passed[test].seconds > SLOW
 
     def _fails(self, tests: list[str]) -> bool:
         seconds = 60 + 10 * sum(self.passed[name].seconds for name in tests)

@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-EXAMPLES = 30
+EXAMPLES = 10
 LIBRARIES = (
     "coverage", "duckdb", "httpx", "hypothesis", "pandera.polars", "polars", "pyarrow", "pydantic", "pytest",
     "sqlalchemy",

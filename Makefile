@@ -54,8 +54,9 @@ MONEY_TESTS := store/test_ledger store/test_lines store/test_ownership store/tes
 effects/test_effect effects/test_sales effects/test_credits effects/test_deleted effects/test_flags effects/test_users $\
 domain/people/test_accounts domain/people/test_plan domain/people/test_differences domain/people/test_ownership $\
 domain/money/test_assigned domain/money/test_attribution domain/money/test_charges domain/money/test_credits $\
-domain/money/test_history domain/money/test_payers domain/money/test_reconcile domain/money/test_recovery $\
-domain/money/test_references domain/money/test_reversals $\
+domain/people/test_parts domain/people/test_writes domain/money/test_lookup domain/money/test_days $\
+domain/money/test_history domain/money/test_payers domain/money/test_reconcile domain/money/test_detector $\
+domain/money/test_recovery domain/money/test_references domain/money/test_reversals $\
 operations/test_recover operations/test_access operations/test_adopt operations/test_assign operations/test_held $\
 steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries steps/test_setup_changes steps/test_report
 MONEY_CODE := pipeline/effects/*.py,pipeline/domain/money/*.py,pipeline/domain/people/*.py,$\

@@ -1,69 +1,18 @@
-"""Reconciliation: every rule as a small world, 1,000 injected errors, 100 clean months, and the site's calendar."""
+"""Reconciliation: every rule as a small world. The injected errors are in `test_detector.py`."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from functools import cache
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 
-from pipeline.domain import tables
 from pipeline.domain.money.history import ACCESS, Past, kept
-from pipeline.domain.money.reconcile import day_bounds, reconcile, site_day, summary
-from pipeline.domain.money.references import reference, references
-from pipeline.domain.rules import SiteRules
-from tests.frames import LEDGER, NOW, jobs, moment, rules, shuffled, table
-
-DAY = date(2026, 11, 20)
-SALES = pl.Schema(
-    {"remote_id": pl.Int64, "ref": pl.String, "coworker_id": pl.Int64, "quantity": pl.Int64, "total_cents": pl.Int64,
-     "invoiced": pl.Boolean}
-)  # fmt: skip
-NAMES = pl.DataFrame({"username": ["c1@example.com", "c2@example.com"]})
-
-
-def lines(text: str = "job_id") -> pl.DataFrame:
-    """Ledger lines: a confirmed sale of 50 cents to customer 1; `undoes` is the kind and sequence it reverses."""
-    frame = table(
-        LEDGER,
-        text,
-        site="london", revision=0, kind="sale", seq=0, printed_at=moment("11-20T09:00"), username="c1@example.com",
-        coworker_id=1, amount_cents=50, state="confirmed", rule="money", ref="",
-    )  # fmt: skip
-    frame = frame.with_columns(ref=references(frame)) if frame.height else frame
-    undone = pl.col("kind").str.starts_with("undo_")
-    originals = frame.with_columns(kind=pl.col("kind").str.strip_prefix("undo_"))
-    return frame.with_columns(undoes=pl.when(undone).then(references(originals)) if frame.height else "undoes")
-
-
-def sales(text: str = "job_id") -> pl.DataFrame:
-    """Sales in Nexudus: `job_id seq site kind` make the reference; 50 cents to customer 1."""
-    schema = pl.Schema({**SALES, "job_id": pl.String, "seq": pl.Int64, "site": pl.String, "kind": pl.String})
-    frame = table(
-        schema,
-        text,
-        seq=0, site="london", kind="sale", ref="", coworker_id=1, quantity=50,
-        total_cents=lambda row: row["quantity"], remote_id=lambda row: int(row["job_id"]), invoiced=False,
-    )  # fmt: skip
-    return frame.with_columns(ref=references(frame) if frame.height else "ref").select(SALES.names())
-
-
-def compared(
-    jobs_: pl.DataFrame, ledger: pl.DataFrame, sales_: pl.DataFrame, site: SiteRules | None = None
-) -> pl.DataFrame:
-    compared = reconcile(jobs_, ledger, sales_, rules=site or rules(), day=DAY, now=NOW, names=NAMES)
-    return tables.checked("reconciliation", compared)
-
-
-def only(frame: pl.DataFrame) -> dict[str, Any]:
-    assert frame.height == 1, frame
-    return frame.row(0, named=True)
-
+from pipeline.domain.money.reconcile import reconcile, summary
+from pipeline.domain.money.references import reference
+from tests.domain.money.books import DAY, NAMES, compared, lines, only, sales
+from tests.frames import NOW, jobs, moment, rules, shuffled, table
 
 # --- in step ----------------------------------------------------------------------------------------------------------
 
@@ -185,6 +134,47 @@ def test_jobs_before_go_live_are_explained() -> None:
     assert "before charge_from" in row["finding"]
 
 
+def test_a_job_at_the_moment_of_charge_from_is_to_be_charged() -> None:
+    row = only(compared(jobs("job_id\n1"), lines(), sales(), rules(charge_from=moment("11-20T09:00"))))
+    assert (row["explained_cents"], row["unexplained_cents"]) == (0, 50)
+
+
+GIVEN = pl.Schema({"job_id": pl.String, "coworker_id": pl.Int64})
+
+
+@pytest.mark.parametrize(
+    ("job", "given", "told", "cents", "why"),
+    [
+        ("staff n", "1 1", "job_id", (0, 50), "the ledger has no line"),
+        ("staff n", "1 1", "job_id\n1", (0, 0), "ok"),
+        ("staff n", "1 -", "job_id", (50, 0), "a person waived it, so nobody is charged"),
+        ("staff n", "2 1", "job_id", (50, 0), "never was ours"),
+        ("c1@example.com n", "1 -", "job_id", (50, 0), "a person waived it, so nobody is charged"),
+        ("c1@example.com n", "1 -", "job_id\n1", (0, 50), "although the user never was ours"),
+        ("c1@example.com n", "2 -", "job_id\n1", (0, 0), "ok"),
+    ],
+)
+def test_a_job_that_a_person_gave_to_a_customer_is_to_be_charged_and_a_waived_one_is_not(
+    job: str, given: str, told: str, cents: tuple[int, int], why: str
+) -> None:
+    held = sales("job_id\n1") if "\n" in told else sales()
+    printed = jobs(f"job_id first_seen_at username shared_account\n1 11-20T09:01 {job}")
+    row = only(compared(printed, lines(told), held, assigned=table(GIVEN, f"job_id coworker_id\n{given}")))
+    assert (row["explained_cents"], row["unexplained_cents"]) == cents
+    assert why in row["finding"]
+
+
+@pytest.mark.parametrize("state", ["confirmed", "invoiced"])
+def test_a_line_that_a_person_charged_by_hand_has_no_sale(state: str) -> None:
+    told, refs = lines(f"job_id state\n1 {state}"), [reference("london", "1", "sale", 0)]
+    row = only(compared(jobs("job_id\n1"), told, sales(), by_hand=refs))
+    assert (row["explained_cents"], row["unexplained_cents"]) == (50, 0)
+    assert "a person charged 50 cents by hand" in row["finding"]
+    assert only(compared(jobs("job_id\n1"), told, sales("job_id\n1"), by_hand=refs))["finding"] == "ok"
+    waiting = only(compared(jobs("job_id\n1"), lines("job_id state\n1 priced"), sales(), by_hand=refs))
+    assert "is priced and not yet in Nexudus" in waiting["finding"]
+
+
 @pytest.mark.parametrize("state", ["priced", "sending", "unknown", "held"])
 @pytest.mark.parametrize("found", [False, True])
 def test_a_line_on_its_way_is_explained(state: str, found: bool) -> None:
@@ -200,6 +190,18 @@ def test_a_refund_on_its_way_is_explained(state: str) -> None:
     row = only(compared(jobs("job_id revision refunded\n1 1 y"), told, sales("job_id\n1")))
     assert (row["ledger_cents"], row["sale_cents"], row["nexudus_cents"]) == (0, 50, 50)
     assert (row["explained_cents"], row["unexplained_cents"]) == (50, 0)
+
+
+@pytest.mark.parametrize("state", ["priced", "sending", "unknown", "held"])
+def test_a_refund_on_its_way_whose_sale_is_gone_already_is_ok(state: str) -> None:
+    told = lines(f"job_id kind state\n1 sale confirmed\n1 undo_sale {state}")
+    assert only(compared(jobs("job_id revision refunded\n1 1 y"), told, sales()))["finding"] == "ok"
+
+
+@pytest.mark.parametrize("state", ["priced", "held", "confirmed"])
+def test_a_refund_of_a_line_that_is_held_needs_no_word_more(state: str) -> None:
+    told = lines(f"job_id kind state\n1 sale held\n1 undo_sale {state}")
+    assert only(compared(jobs("job_id revision refunded\n1 1 y"), told, sales()))["finding"] == "ok"
 
 
 def test_a_finished_refund_is_ok_and_an_invoiced_one_may_stay() -> None:
@@ -265,16 +267,21 @@ MATURE = "job_id first_seen_at\n1 11-20T09:01"
         (MATURE, "job_id\n1", "job_id quantity total_cents\n1 49 50", 1, "holds 50 cents in 49 units"),
         (MATURE, "job_id\n1", "job_id coworker_id\n1 2", 50, "customer 2 instead of 1"),
         (MATURE, "job_id kind\n1 credit", "job_id\n1", 50, "a reference that the ledger does not know"),
+        (MATURE, "job_id kind\n1 credit", "job_id kind\n1 credit", 50, "a reference that the ledger does not know"),
         (MATURE, "job_id\n1", "job_id seq\n1 0\n1 1", 50, "a reference that the ledger does not know"),
         (MATURE, "job_id state\n1 void", "job_id\n1", 50, "although the line is void or undone"),
         (MATURE, "job_id state\n1 void", "job_id quantity\n1 0", 1, "although the line is void or undone"),
+        (MATURE, "job_id state\n1 void", "job_id total_cents\n1 -50", 50, "although the line is void or undone"),
+        (MATURE, "job_id kind\n1 credit", "job_id total_cents\n1 -50", 50, "a reference that the ledger does not know"),
         (MATURE, "job_id\n1", "job_id remote_id quantity\n1 1 25\n1 2 25", 1, "holds 2 sales of together 50 cents"),
+        (MATURE, "job_id\n1", "job_id remote_id quantity\n1 1 20\n1 2 20", 10, "holds 2 sales of together 40 cents"),
         (MATURE, "job_id kind\n1 credit", "job_id quantity\n1 0", 1, "a reference that the ledger does not know"),
         (MATURE, "job_id state\n1 priced", "job_id quantity\n1 51", 1, "holds 51 cents"),
         (MATURE, "job_id state\n1 unknown", "job_id remote_id\n1 1\n1 2", 50, "delete all but one"),
         (MATURE, "job_id kind\n1 sale\n1 undo_sale", "job_id\n1", 100, "void or undone"),
         (MATURE, "job_id kind state\n1 sale void\n1 undo_sale void", "job_id\n1", 100, "void or undone"),
-        ("job_id revision refunded first_seen_at\n1 1 y 11-20T11:29", "job_id\n1", "job_id\n1", 50, "PaperCut says 0"),
+        ("job_id revision refunded first_seen_at\n1 1 y 11-20T11:30", "job_id\n1", "job_id\n1", 50, "PaperCut says 0"),
+        ("job_id printed_at\n1 11-20T11:30", "job_id", "job_id", 50, "PaperCut charged 50 cents and the ledger has no"),
         ("job_id username first_seen_at\n1 staff 11-20T09:01", "job_id\n1", "job_id\n1", 50, "never was ours"),
         ("job_id", "job_id\n1", "job_id\n1", 50, "PaperCut's log does not have"),
         ("job_id", "job_id", "job_id\n1", 50, "a reference that the ledger does not know"),
@@ -285,6 +292,18 @@ def test_what_nobody_can_explain(job: str, told: str, held: str, cents: int, why
     assert (row["unexplained_cents"], why in row["finding"]) == (cents, True), row["finding"]
     assert "1" in row["job_id"]
     assert row["finding"].startswith("Job 1")
+
+
+def test_what_nexudus_holds_of_a_job_is_all_of_it_under_whatever_reference() -> None:
+    row = only(compared(jobs(MATURE), lines("job_id\n1"), sales("job_id seq quantity\n1 0 50\n1 1 20")))
+    assert (row["sale_cents"], row["nexudus_cents"], row["unexplained_cents"]) == (50, 70, 20)
+
+
+def test_a_difference_names_the_customer_who_was_charged_last() -> None:
+    told = lines("job_id kind seq coworker_id revision\n1 sale 0 1 0\n1 undo_sale 0 1 1\n1 sale 1 2 1")
+    changed = jobs("job_id revision cost first_seen_at\n1 1 60 11-20T09:01")
+    row = only(compared(changed, told, sales("job_id seq coworker_id\n1 1 2")))
+    assert "PaperCut says 60 cents for customer 2, the ledger 50" in row["finding"]
 
 
 def test_findings_name_job_reference_customer_numbers_and_next_step() -> None:
@@ -322,230 +341,3 @@ def test_what_is_wrong_is_told_before_what_has_a_reason() -> None:
 def test_a_sale_of_one_day_is_not_a_finding_of_another() -> None:
     frame = compared(jobs("job_id printed_at\n1 11-19T09:00"), lines(), sales("job_id\n1"))
     assert frame.height == 0, "that day's reconciliation reports it"
-
-
-# --- the detector -----------------------------------------------------------------------------------------------------
-
-
-ref_of = cache(reference)
-
-
-@dataclass(frozen=True)
-class Books:
-    """The three books as lists of rows, so that an error can be put into one of them."""
-
-    jobs: list[dict[str, Any]]
-    ledger: list[dict[str, Any]]
-    sales: list[dict[str, Any]]
-
-    def compared(self, day: date, now: datetime, site: SiteRules) -> pl.DataFrame:
-        return reconcile(
-            pl.DataFrame(self.jobs, schema=tables.columns("print_jobs")),
-            pl.DataFrame(self.ledger, schema=LEDGER),
-            pl.DataFrame(self.sales, schema=SALES),
-            rules=site,
-            day=day,
-            now=now,
-            names=pl.DataFrame({"username": [f"c{number}" for number in range(20)]}),
-        )
-
-
-def within(chance: random.Random, day: date, zone: str, count: int) -> list[datetime]:
-    start, end = day_bounds(day, zone)
-    return [start + chance.random() * (end - start) for _ in range(count)]
-
-
-def clean(chance: random.Random, site: SiteRules, times: list[datetime]) -> Books:
-    """Books that agree: jobs of every fate, by customers and by people who are not ours."""
-    books = Books([], [], [])
-    for number, at in enumerate(times, start=1):
-        customer, cost = chance.randrange(20), chance.randint(1, 900)
-        fate = chance.choices(
-            ["sale", "mixed", "credit", "waive", "held", "refunded", "staff", "shared", "denied", "voided", "priced"],
-            [40, 8, 15, 8, 4, 6, 5, 3, 4, 2, 5],
-        )[0]
-        job = {
-            "site": site.name, "job_id": str(number), "revision": int(fate == "refunded"), "printed_at": at,
-            "username": "staff" if fate == "staff" else f"c{customer}", "printer": "hall", "pages": 1,
-            "color_pages": 0, "copies": 1, "duplex": False, "cost": Decimal(cost), "allowed": fate != "denied",
-            "printed": True, "refunded": fate == "refunded", "job_type": "PRINT", "shared_account": fate == "shared",
-            "first_seen_at": at,
-        }  # fmt: skip
-        books.jobs.append(job)
-        for line in _entered(fate, cost, chance):
-            _enter(books, job, customer, line)
-    return books
-
-
-def _entered(fate: str, cost: int, chance: random.Random) -> list[tuple[str, int, str]]:
-    part = chance.randrange(cost)
-    return {
-        "sale": [("sale", cost, chance.choice(["confirmed", "invoiced"]))],
-        "mixed": [("credit", part, "confirmed"), ("sale", cost - part, "confirmed")],
-        "credit": [("credit", cost, "confirmed")],
-        "waive": [("waive", cost, "confirmed")],
-        "held": [("sale", cost, "held")],
-        "priced": [("sale", cost, "priced")],
-        "voided": [("sale", cost, "void")],
-        "refunded": [("sale", cost, "confirmed"), ("undo_sale", cost, "confirmed")],
-    }.get(fate, [])
-
-
-def _enter(books: Books, job: dict[str, Any], customer: int, line: tuple[str, int, str]) -> None:
-    kind, amount, state = line
-    original = ref_of(job["site"], job["job_id"], kind.removeprefix("undo_"), 0)
-    books.ledger.append(
-        dict.fromkeys(LEDGER) | {
-            "ref": ref_of(job["site"], job["job_id"], kind, 0), "site": job["site"], "job_id": job["job_id"],
-            "revision": job["revision"], "kind": kind, "seq": 0, "printed_at": job["printed_at"],
-            "username": job["username"], "coworker_id": customer, "amount_cents": amount, "state": state,
-            "undoes": original if kind.startswith("undo_") else None, "rule": "money",
-        }
-    )  # fmt: skip
-    if kind == "sale" and state in {"confirmed", "invoiced"}:
-        books.sales.append(
-            {
-                "remote_id": 1000 + len(books.sales), "ref": original, "coworker_id": customer, "quantity": amount,
-                "total_cents": amount,
-            }
-        )  # fmt: skip
-    if kind == "undo_sale":
-        books.sales.pop()
-
-
-ERRORS = ("one cent", "total only", "duplicate", "wrong customer", "edited", "deleted")
-
-
-def spoil(row: dict[str, Any], error: str, chance: random.Random) -> list[dict[str, Any]]:
-    """What Nexudus holds instead of a sale."""
-    cents = row["quantity"] + (13 if error == "edited" else chance.choice([-1, 1]))
-    return {
-        "one cent": [row | {"quantity": cents, "total_cents": cents}],
-        "total only": [row | {"total_cents": cents}],
-        "duplicate": [row, row | {"remote_id": row["remote_id"] + 5000}],
-        "wrong customer": [row | {"coworker_id": row["coworker_id"] + 1}],
-        "edited": [row | {"quantity": cents, "total_cents": cents}],
-        "deleted": [],
-    }[error]
-
-
-NIGHT = datetime(2026, 11, 21, 2, tzinfo=UTC)
-LONDON = rules(charge_from=datetime(2020, 1, 1, tzinfo=UTC))
-
-
-def injected_into_nexudus(books: Books, chance: random.Random, errors: int) -> tuple[Books, set[str]]:
-    spoilt = set(chance.sample([row["ref"] for row in books.sales], errors))
-    sold: list[dict[str, Any]] = []
-    for row in books.sales:
-        sold += spoil(row, chance.choice(ERRORS), chance) if row["ref"] in spoilt else [row]
-    known = {row["ref"]: row["job_id"] for row in books.ledger}
-    return replace(books, sales=sold), {known[ref] for ref in spoilt}
-
-
-def injected_into_the_ledger(books: Books, chance: random.Random, errors: int) -> tuple[Books, set[str]]:
-    """A line lost, a line one cent off, a line entered as void: with the sale left as it was."""
-    spoilt = set(chance.sample([row["ref"] for row in books.ledger if row["kind"] == "sale"], errors))
-    spoilt -= {row["undoes"] for row in books.ledger} | {row["ref"] for row in books.ledger if row["state"] == "void"}
-    told: list[dict[str, Any]] = []
-    for row in books.ledger:
-        if row["ref"] not in spoilt:
-            told.append(row)
-        elif chance.random() < 0.5:
-            told.append(row | {"amount_cents": row["amount_cents"] + chance.choice([-1, 1])})
-    return replace(books, ledger=told), {row["job_id"] for row in books.ledger if row["ref"] in spoilt}
-
-
-@pytest.mark.parametrize("seed", range(50))  # 1,000 errors in Nexudus and about as many in the ledger
-def test_every_injected_error_is_found_and_nothing_else(seed: int) -> None:
-    chance = random.Random(seed)
-    books = clean(chance, LONDON, within(chance, DAY, "Europe/London", 120))
-    for inject in (injected_into_nexudus, injected_into_the_ledger):
-        spoilt, wrong = inject(books, chance, 20)
-        frame = spoilt.compared(DAY, NIGHT, LONDON)
-        found = set(frame.filter(pl.col("unexplained_cents") > 0)["job_id"])
-        assert found == wrong, f"seed {seed}: missed {wrong - found}, false alarms {found - wrong}"
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_clean_months_raise_no_alarm(seed: int) -> None:
-    for number in range(10):
-        chance = random.Random(1000 + seed * 10 + number)
-        zone = chance.choice(ZONES)
-        site = replace(LONDON, timezone=zone)
-        first = date(2026, number + 1, 1)
-        last = (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
-        days = {first, last, *(first + timedelta(days=chance.randrange(28)) for _ in range(7))}
-        books = clean(chance, site, [at for day in sorted(days) for at in within(chance, day, zone, 16)])
-        later = day_bounds(last, zone)[1] + timedelta(hours=1)
-        frames = pl.concat([books.compared(day, later, site) for day in sorted(days)])
-        alarms = frames.filter(pl.col("unexplained_cents") != 0)["finding"].to_list()
-        assert alarms == [], f"seed {1000 + seed * 10 + number}: {alarms}"
-        assert sorted(frames["job_id"]) == sorted(job["job_id"] for job in books.jobs), "a job of no day, or of two"
-
-
-# --- the site's calendar ----------------------------------------------------------------------------------------------
-
-ZONES = ["Europe/London", "America/New_York", "Australia/Sydney", "America/Santiago", "Africa/Cairo", "Asia/Kathmandu"]
-
-
-def moments(zone: str) -> list[tuple[date, float]]:
-    """Each day of 2026 with its length in hours."""
-    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(365)]
-    return [(day, (end - start).total_seconds() / 3600) for day in days for start, end in [day_bounds(day, zone)]]
-
-
-@pytest.mark.parametrize(
-    ("zone", "short", "long"),
-    [
-        ("Europe/London", [date(2026, 3, 29)], [date(2026, 10, 25)]),
-        ("America/New_York", [date(2026, 3, 8)], [date(2026, 11, 1)]),
-        ("Australia/Sydney", [date(2026, 10, 4)], [date(2026, 4, 5)]),
-        ("America/Santiago", [date(2026, 9, 6)], [date(2026, 4, 4)]),
-        ("Africa/Cairo", [date(2026, 4, 24)], [date(2026, 10, 29)]),
-        ("Asia/Kathmandu", [], []),
-    ],
-)
-def test_days_are_23_24_or_25_hours_long(zone: str, short: list[date], long: list[date]) -> None:
-    lengths = moments(zone)
-    assert [day for day, hours in lengths if hours == 23] == short
-    assert [day for day, hours in lengths if hours == 25] == long
-    assert {hours for _, hours in lengths} <= {23, 24, 25}
-
-
-@pytest.mark.parametrize("zone", ZONES)
-def test_every_moment_belongs_to_the_day_whose_bounds_hold_it(zone: str) -> None:
-    days = pl.DataFrame({"day": pl.date_range(date(2026, 12, 25), date(2027, 1, 5), eager=True)})
-    for start in (date(2026, 3, 5), date(2026, 4, 1), date(2026, 9, 1), date(2026, 10, 1), date(2026, 10, 28)):
-        days = pl.concat([days, pl.DataFrame({"day": [start + timedelta(days=number) for number in range(28)]})])
-    bounds = [(day, *day_bounds(day, zone)) for day in days["day"]]
-    tick = timedelta(microseconds=1)
-    probes = [(day, start) for day, start, _ in bounds] + [(day, end - tick) for day, _, end in bounds]
-    frame = pl.DataFrame(
-        {"day": [day for day, _ in probes], "at": [at for _, at in probes]},
-        schema={"day": pl.Date, "at": pl.Datetime("us", "UTC")},
-    )
-    wrong = frame.filter(site_day("at", zone) != pl.col("day"))
-    assert wrong.height == 0, wrong
-
-
-@pytest.mark.parametrize("zone", ZONES)
-def test_every_minute_of_the_odd_days(zone: str) -> None:
-    odd = [day for day, hours in moments(zone) if hours != 24] or [date(2026, 6, 1)]
-    for day in odd:
-        start, end = day_bounds(day, zone)
-        minutes = pl.DataFrame(
-            {"at": pl.datetime_range(start - timedelta(hours=2), end + timedelta(hours=2), "1m", eager=True)}
-        )
-        inside = minutes.filter(site_day("at", zone) == day)["at"]
-        expected = minutes.filter(pl.col("at") >= start, pl.col("at") < end)["at"]
-        assert inside.equals(expected), f"{zone} {day}"
-
-
-def test_month_and_year_end() -> None:
-    assert day_bounds(date(2026, 12, 31), "America/New_York") == (
-        datetime(2026, 12, 31, 5, tzinfo=UTC),
-        datetime(2027, 1, 1, 5, tzinfo=UTC),
-    )
-    late = pl.DataFrame({"at": [datetime(2026, 12, 1, 4, 59, tzinfo=UTC), datetime(2026, 12, 1, 5, tzinfo=UTC)]})
-    assert late.select(site_day("at", "America/New_York"))["at"].to_list() == [date(2026, 11, 30), date(2026, 12, 1)]
-    assert late.select(site_day(pl.col("at"), "UTC"))["at"].to_list() == [date(2026, 12, 1)] * 2

@@ -68,6 +68,7 @@ def planned(
     open_jobs: pl.DataFrame | None = None,
     gone_: pl.DataFrame | None = None,
     site: SiteRules | None = None,
+    fallen: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     plan = user_sync_plan(
         accounts_,
@@ -77,6 +78,7 @@ def planned(
         gone=gone() if gone_ is None else gone_,
         rules=site or rules(),
         now=NOW,
+        fallen=fallen,
     )
     return tables.checked("user_sync_plan", plan)
 

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from pipeline.domain import tables
+from pipeline.domain.people.balances import FALLEN
 from pipeline.domain.people.plan import verdict
 from tests.domain.people.frames import accounts, owned, planned, steps, unsettled, users
-from tests.frames import rules
+from tests.frames import rules, table
 
 # --- who is wanted ----------------------------------------------------------------------------------------------------
 
@@ -182,6 +183,70 @@ def test_a_new_user_with_too_many_credits_is_held() -> None:
     plan = planned(accounts("username credits\na 101\nb 100"), users(), owned(), site=rules(max_credits=100))
     assert plan.select("action", "username").rows() == [("create", "b"), ("hold", "a")]
     assert "from 0 to 101, by more than max_credits (100)" in plan["reason"][1]
+
+
+# --- a balance that fell ----------------------------------------------------------------------------------------------
+
+
+def fell(*, told: bool = True) -> pl.DataFrame:
+    """The balance of user a is 15 lower than it should be, since this morning."""
+    return table(FALLEN, f"username fallen fell_at told\na 15 11-20T09:00 {'y' if told else 'n'}")
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "words"),
+    [
+        (True, "fell", "15 lower than the jobs of the log and our own changes explain, since 2026-11-20 09:00 UTC: it"
+         " is not raised to 45. See in PaperCut"),
+        (False, "unlogged", "15 lower than the jobs of the log and our own changes explain: a job may not be in the log"
+         " yet, so it is not raised to 45"),
+    ],
+)  # fmt: skip
+def test_a_balance_that_fell_is_not_raised(told: bool, code: str, words: str) -> None:
+    plan = planned(
+        accounts("username\na"), users("username balance\na 30"), owned("username\na"), fallen=fell(told=told)
+    )
+    assert steps(plan) == ["hold a balance 45"]
+    assert plan["code"].to_list() == [code]
+    assert plan["reason"][0].startswith(f"the balance is 30, {words}")
+    assert ("`printbridge resume london balances` raises it" in plan["reason"][0]) == told
+
+
+@pytest.mark.parametrize(
+    ("balance", "limit", "expected"),
+    [
+        ("60", 100, ("adjust", "balance", None)),
+        ("44.99", 100, ("hold", "balance", "fell")),
+        ("30", 14, ("hold", "", "above_max_credits")),
+    ],
+    ids=["lowered all the same", "held for the least rise", "the limit goes before it"],
+)
+def test_only_a_rise_waits_for_what_fell(balance: str, limit: int, expected: tuple[str, str, str | None]) -> None:
+    plan = planned(
+        accounts("username\na"), users(f"username balance\na {balance}"), owned("username\na"), fallen=fell(),
+        site=rules(max_credits=limit),
+    )  # fmt: skip
+    assert plan.select("action", "changes", "code").rows() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("balance", "limit", "changes", "target"),
+    [
+        ("30", 100, "username,email", None),
+        ("60", 100, "username,email,balance", 45),
+        ("-60", 100, "username,email", None),
+    ],
+    ids=["it fell", "it is too high", "it would jump"],
+)
+def test_a_rename_raises_no_balance_that_fell_or_would_jump(
+    balance: str, limit: int, changes: str, target: int | None
+) -> None:
+    plan = planned(
+        accounts("username coworker_id full_name\nnew 1 Customer"),
+        users(f"username balance full_name\na {balance} Customer"),
+        owned("username\na"), fallen=fell(), site=rules(max_credits=limit),
+    )  # fmt: skip
+    assert plan.select("action", "changes", "target").rows() == [("rename", changes, target)]
 
 
 # --- a changed e-mail -------------------------------------------------------------------------------------------------

@@ -191,6 +191,52 @@ def test_a_reversal_that_a_credit_names_gave_back_nobody_knows_how_much() -> Non
     assert (line["kind"], line["amount_cents"], line["revision"]) == ("undo_credit", 0, 1)
 
 
+def asked(credits_: str, *, job: str = ONE, team: bool = False) -> list[tuple[int, int, int]]:
+    """Who is asked about which credit of whom, where nothing but the log and the credits is left."""
+    past = Past(World(PEOPLE, jobs(job), grants(credits_)), ledger())
+    shares = pl.DataFrame([("c1@example.com", 2)] if team else [], schema=recovery.SHARING, orient="row")
+    site = replace(past.site(past.proved()), sharing=shares)
+    return recovery.unproven(site).select("coworker_id", "credit_id", "credit_coworker_id").rows()
+
+
+@pytest.mark.parametrize(
+    ("credits_", "credit"),
+    [
+        ("71 - -\n73 - 12-31T00:00", 73),
+        ("71 - 12-31T00:00\n73 - 12-30T00:00", 73),
+        ("73 - -\n71 - -", 71),
+        ("71 - 11-01T00:00\n73 - -", 73),
+        ("71 11-20T09:01 -\n73 - -", 73),
+        ("71 11-20T09:00 11-20T09:01\n73 - -", 71),
+        ("73 - 11-01T00:00", 73),
+    ],
+    ids=["an expiry", "the earlier expiry", "the lower id", "not expired", "begun", "just valid", "if none is valid"],
+)
+def test_the_credit_that_would_have_paid_is_the_one_that_is_asked_about(credits_: str, credit: int) -> None:
+    assert asked(f"credit_id valid_from expires_at\n{credits_}") == [(1, credit, 1)]
+
+
+def test_a_credit_of_the_team_is_asked_about_where_the_customer_has_none_of_its_own() -> None:
+    of_payer = "credit_id coworker_id expires_at\n72 2 12-01T00:00"
+    assert asked(of_payer) == []
+    assert asked(of_payer, team=True) == [(1, 72, 2)]
+    assert asked(f"{of_payer}\n71 1 -", team=True) == [(1, 71, 1)]
+
+
+@pytest.mark.parametrize(
+    ("printed_at", "number"), [("11-20T11:30", 1), ("11-20T11:31", 0), ("01-01T00:00", 1)]
+)  # fmt: skip
+def test_only_mature_jobs_since_charge_from_are_asked_about(printed_at: str, number: int) -> None:
+    job = f"job_id username cost printed_at\n1 c1@example.com 50 {printed_at}"
+    assert len(asked("credit_id\n71", job=job)) == number
+
+
+def test_jobs_of_nobody_and_of_shared_accounts_are_not_asked_about() -> None:
+    assert asked("credit_id\n71", job="job_id username\n1 staff") == []
+    assert asked("credit_id\n71", job="job_id shared_account\n1 y") == []
+    assert asked("credit_id\n71", job="job_id refunded\n1 y") == []
+
+
 def test_a_new_line_never_takes_a_reference_that_a_recovered_reversal_has() -> None:
     past = Past.begin(ONE)
     for cost in (30, 50):  # back to what it was: the ledger looks right, and credit 71 names the second reversal

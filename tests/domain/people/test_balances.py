@@ -249,3 +249,79 @@ def test_nobody_who_is_not_ours_is_held() -> None:
     nobody = pl.DataFrame(schema={"username": pl.String, "coworker_id": pl.Int64})
     frame = balances.carried(found, day.known, jobs([]), changes([]), nobody)
     assert balances.fallen(frame, jobs([]), NOW + HOUR, HOUR).is_empty()
+
+
+# --- the moment of an observation -------------------------------------------------------------------------------------
+
+SECOND = timedelta(seconds=1)
+
+
+def seen(balance: str, seconds: float = 0, **columns: Any) -> pl.DataFrame:
+    """Ada, of whom 100 was expected, observed some seconds after NOW."""
+    frame = users(f"username balance expected\nada {balance} 100")
+    return frame.with_columns(observed_at=pl.lit(NOW + seconds * SECOND, balances.TIME), **columns)
+
+
+def revisions(*rows: tuple[int, bool]) -> pl.DataFrame:
+    """A job of 30 in revisions: first seen so many seconds after NOW, and whether it was refunded by then."""
+    return jobs(
+        [
+            {
+                "job_id": "1", "revision": number, "username": "ada", "cost": Decimal(30), "refunded": refunded,
+                "first_seen_at": NOW + seconds * SECOND,
+            }
+            for number, (seconds, refunded) in enumerate(rows)
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "balance", "fell"),
+    [
+        ([(0, False)], "70", []),
+        ([(-1, False)], "70", [30]),
+        ([(-1, False), (0, True)], "130", []),
+        ([(-1, False), (0, True)], "100", [30]),
+        ([(-2, False), (-1, True)], "100", []),
+        ([(0, False), (1, True)], "100", []),
+        ([(0, False), (1, True)], "70", [30]),
+    ],
+    ids=["read since", "read before", "refunded since", "refund not made", "both before", "both since", "no refund"],
+)
+def test_what_was_read_with_the_balance_or_later_is_not_in_what_was_expected(
+    rows: list[tuple[int, bool]], balance: str, fell: list[int]
+) -> None:
+    assert balances.fallen(seen(balance), revisions(*rows), NOW, HOUR)["fallen"].to_list() == fell
+
+
+@pytest.mark.parametrize(("balance", "found"), [("99.995", 0), ("99.994", 1), ("100.01", 0)])
+def test_less_than_a_cent_is_noise(balance: str, found: int) -> None:
+    assert balances.fallen(seen(balance), jobs([]), NOW, HOUR).height == found
+
+
+@pytest.mark.parametrize(("later", "told"), [(HOUR, True), (HOUR - SECOND, False)])
+def test_a_person_is_told_after_exactly_the_time_that_a_job_may_take(later: timedelta, told: bool) -> None:
+    assert balances.fallen(seen("70"), jobs([]), NOW + later, HOUR)["told"].to_list() == [told]
+
+
+@pytest.mark.parametrize(("at", "expected"), [(0, 130), (-1, 100)])
+def test_a_change_of_ours_counts_from_the_moment_of_the_observation_on(at: int, expected: int) -> None:
+    row = {"username": "ada", "balance": Decimal(100), "target": Decimal(130), "outcome": "done"}
+    written = changes([row | {"happened_at": NOW + at * SECOND}])
+    found = seen("90", 300).drop(balances.CARRIED)
+    ours = pl.DataFrame({"username": ["ada"], "coworker_id": [1]})
+    frame = balances.carried(found, seen("100"), jobs([]), written, ours)
+    assert frame["expected"].to_list() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [("bea y 1", [100]), ("bea n -", [None]), ("bea y 2", [None]), ("bea y 1\nada y 1", [None, 100])],
+    ids=["renamed", "no mark", "the mark of another", "a second one"],
+)
+def test_only_a_user_with_our_mark_takes_over_what_was_expected(now: str, expected: list[int | None]) -> None:
+    found = users(f"username marked marked_coworker_id\n{now}").drop(balances.CARRIED)
+    found = found.with_columns(balance=pl.lit(70).cast(EXACT), observed_at=pl.lit(NOW + HOUR, balances.TIME))
+    ours = found.select("username", coworker_id=1)
+    frame = balances.carried(found, seen("100", marked_coworker_id=pl.lit(1, pl.Int64)), jobs([]), changes([]), ours)
+    assert frame["expected"].to_list() == expected

@@ -123,6 +123,7 @@ def test_a_refund_that_was_not_yet_given_back_is_given_back_on_retry() -> None:
 def test_a_job_that_costs_something_else_since_is_neither_given_back_nor_used_twice() -> None:
     past = Past.begin(ONE).change(cost=pl.lit(Decimal(30))).charged()
     assert kinds(past.recovered()) == ["1 credit 30", "1 undo_credit 50"]
+    assert past.recovered()["ref"].is_sorted()
     assert past.decided().charge().is_empty()
     assert standing_cents(past.decided().ledger) == {"1": 30}
 

@@ -69,6 +69,7 @@ def planned(
     gone_: pl.DataFrame | None = None,
     site: SiteRules | None = None,
     fallen: pl.DataFrame | None = None,
+    password_length: int | None = None,
 ) -> pl.DataFrame:
     plan = user_sync_plan(
         accounts_,
@@ -79,6 +80,7 @@ def planned(
         rules=site or rules(),
         now=NOW,
         fallen=fallen,
+        password_length=password_length,
     )
     return tables.checked("user_sync_plan", plan)
 

@@ -68,6 +68,26 @@ def test_pin_is_set_only_when_its_digest_differs() -> None:
     assert plan.select("username", "changes", "pin_digest").rows() == [("a", "pin", "new")]
 
 
+@pytest.mark.parametrize(
+    ("was", "wanted", "expected"),
+    [
+        ("8", 8, []),
+        ("8", 9, ["update a password 45"]),
+        ("9", 8, []),
+        ("-", 8, []),
+        ("-", 9, ["update a password 45"]),
+        ("8", None, []),
+    ],
+)
+def test_a_password_is_set_anew_only_where_it_is_too_short_now(
+    was: str, wanted: int | None, expected: list[str]
+) -> None:
+    ours = owned(f"username password_length\na {was}")
+    assert steps(planned(accounts("username\na"), users("username\na"), ours, password_length=wanted)) == expected
+    other_pin = accounts("username pin_digest\na other")
+    assert steps(planned(other_pin, users("username\na"), ours, password_length=wanted)) == ["update a pin 45"]
+
+
 def test_update_comes_before_adjust_for_one_user() -> None:
     plan = planned(
         accounts("username credits\na 60"), users("username balance restricted\na 45.5 n"), owned("username\na")

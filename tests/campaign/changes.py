@@ -6,8 +6,8 @@ What belongs here: which changes count, and the source with one of them in it. W
 A change counts if the program goes on and does something else: another comparison, condition, sum, number or value, a
 statement or a filter that is gone, another method of Polars, another word of SQL. Left out by rule is what only breaks
 at once, and what nobody can tell: names of columns and keys, the last `return` of a function, texts of messages and of
-errors, docstrings, logging, annotations, imports, f-strings that are not SQL, `strict` of `zip`, and `maintain_order`,
-because a small frame keeps its order anyhow.
+errors, docstrings, logging, annotations, imports, f-strings that are not SQL; `strict` and `check_sortedness`, which
+check and do nothing; `maintain_order`, because a small frame keeps its order anyhow; and the place of the only `row`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ OPTIONS = {
     "how": {"left": "inner", "inner": "left", "anti": "semi", "semi": "anti", "full": "left"},
     "keep": {"first": "last", "last": "first", "any": "none", "none": "any"},
 }
-_SAME_EITHER_WAY = {"maintain_order", "strict"}
+_SAME_EITHER_WAY = {"check_sortedness", "maintain_order", "strict"}
 
 _SQL = re.compile(r"\b(SELECT|WHERE|QUALIFY|ORDER BY|UPDATE|DELETE FROM)\b")
 _WORDS = {
@@ -209,7 +209,8 @@ class _Finder:
                 self._value(each)
         for keyword in node.keywords:
             self._option(keyword, name)
-        return [node.func, *node.args, *(each.value for each in node.keywords if each.arg not in _SAME_EITHER_WAY)]
+        args = () if name == "row" else node.args
+        return [node.func, *args, *(each.value for each in node.keywords if each.arg not in _SAME_EITHER_WAY)]
 
     def _option(self, keyword: ast.keyword, method: str) -> None:
         word = keyword.value.value if isinstance(keyword.value, ast.Constant) else None

@@ -134,7 +134,10 @@ class Trials:
         lines = set(range(change.lines[0], change.lines[1] + 1))
         if change.at_import:
             wanted = {path, *_importers(self.copy, path)}
-            found = [name for name, test in self.passed.items() if not wanted.isdisjoint(test.lines)]
+            found = [
+                name for name, test in self.passed.items()
+                if _mirrors(name, path) or not wanted.isdisjoint(test.lines)
+            ]  # fmt: skip
         else:
             found = [name for name, test in self.passed.items() if not lines.isdisjoint(test.lines.get(path, ()))]
         found.sort(key=lambda name: (self._slow(name), not _mirrors(name, path), self.passed[name].seconds))

@@ -20,7 +20,7 @@ from pipeline.domain.money.reversals import RETRIED
 from pipeline.errors import MissingError, UnsafeError
 from pipeline.store import ledger
 from pipeline.store.ledger import TRANSITIONS
-from pipeline.store.lines import history, lines_of_site, one_line, open_uses
+from pipeline.store.lines import contained_uses, history, lines_of_site, one_line, open_uses
 from pipeline.store.warehouse import Warehouse
 from tests.frames import grants
 from tests.stores import NOW, charge, charges, enter, move, mover, transaction
@@ -212,7 +212,16 @@ def extract(updated: float, read: float) -> pl.DataFrame:
 def open_cents(store: Warehouse, updated: float = 0, read: float = 0) -> int:
     with store.connect() as con:
         found = open_uses(con, extract(updated, read))
+    assert found["open_cents"].null_count() == 0, "a credit without an open use is left out"
     return found["open_cents"].sum()
+
+
+def contained(store: Warehouse, updated: float = 0, read: float = 0) -> tuple[int, bool]:
+    """What of its use the extract of credit 401 contains, and whether that is sure."""
+    with store.connect() as con:
+        (row,) = contained_uses(con, extract(updated, read)).rows()
+    assert row[0] == 401
+    return row[1:]
 
 
 def used(store: Warehouse, state: str, detail: str = "") -> None:
@@ -222,11 +231,21 @@ def used(store: Warehouse, state: str, detail: str = "") -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "open_"), [("priced", 30), ("sending", 30), ("unknown", 30), ("held", 0), ("void", 0)]
+    ("state", "open_", "sure"),
+    [
+        ("priced", 30, True),
+        ("sending", 30, False),
+        ("unknown", 30, False),
+        ("held", 0, False),
+        ("void", 0, True),
+    ],
 )
-def test_use_is_open_until_nexudus_has_it_and_never_when_held_or_void(store: Warehouse, state: str, open_: int) -> None:
+def test_use_is_open_until_nexudus_has_it_and_never_when_held_or_void(
+    store: Warehouse, state: str, open_: int, sure: bool
+) -> None:
     used(store, state)
     assert open_cents(store, updated=20, read=20) == open_
+    assert contained(store, updated=20, read=20) == (0, sure)
 
 
 @pytest.mark.parametrize(
@@ -244,11 +263,30 @@ def test_a_confirmed_use_is_contained_once_the_row_and_the_read_are_newer(
 ) -> None:
     used(store, "confirmed", answer(9))
     assert open_cents(store, updated, read) == open_, why
+    written_while_read = updated >= 9 and read < 10
+    assert contained(store, updated, read) == (30 - open_, not written_while_read), why
+
+
+def test_a_use_that_a_person_confirmed_in_words_is_contained_in_every_list_since(store: Warehouse) -> None:
+    used(store, "confirmed", "seen in Nexudus")
+    enter(store, charge("3", "credit", credit_id=402), charge("4"))
+    assert (open_cents(store, read=20), contained(store, read=20)) == (30, (30, True)), "402 is open, another credit"
+    assert (open_cents(store, read=9), contained(store, read=9)) == (60, (0, True))
+
+
+def test_one_use_under_way_makes_all_that_a_list_contains_unsure(store: Warehouse) -> None:
+    used(store, "confirmed", answer(9))
+    other = charge("3", "credit", amount_cents=5)
+    enter(store, other)
+    assert contained(store, updated=9, read=20) == (30, True)
+    move(store, other["ref"], "sending", at=11)
+    assert contained(store, updated=9, read=20) == (30, False)
 
 
 def test_a_use_that_nexudus_ignored_stays_open_for_good(store: Warehouse) -> None:
     used(store, "confirmed", answer(0, mode="ledger"))
     assert open_cents(store, updated=1000, read=1000) == 30
+    assert contained(store, updated=1000, read=1000) == (0, True)
 
 
 def test_a_use_given_back_opens_nothing_until_it_is_confirmed(store: Warehouse) -> None:
@@ -260,3 +298,5 @@ def test_a_use_given_back_opens_nothing_until_it_is_confirmed(store: Warehouse) 
     move(store, back["ref"], "confirmed", answer(29), at=30)
     assert open_cents(store, updated=9, read=20) == -30, "the extract does not show yet what was given back"
     assert open_cents(store, updated=29, read=40) == 0
+    assert contained(store, updated=9, read=20) == (30, True), "the use alone is in it"
+    assert contained(store, updated=29, read=40) == (0, True), "both are in it"

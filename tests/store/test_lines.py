@@ -143,9 +143,15 @@ def test_credits_of_every_site_wait_for_a_write_without_an_answer(store: Warehou
     uses = {
         "1": charge("1", "credit", credit_id=401), "2": of_leeds("2", "credit", credit_id=402),
         "3": charge("3", "credit", credit_id=403), "4": charge("4", "credit", credit_id=404),
+        "6": charge("6", "credit", credit_id=401),
     }  # fmt: skip
     enter(store, *uses.values(), charge("5"))
-    for job, states in {"1": ["sending"], "2": ["sending", "unknown"], "3": ["sending", "confirmed"]}.items():
+    for job, states in {
+        "1": ["sending"],
+        "2": ["sending", "unknown"],
+        "3": ["sending", "confirmed"],
+        "6": ["sending"],
+    }.items():
         for state in states:
             move(store, str(uses[job]["ref"]), state)
     moved(store, "5", "sending")

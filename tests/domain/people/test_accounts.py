@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.domain import tables
 from pipeline.domain.names import bad_email, email_key, username
-from pipeline.domain.people.accounts import print_accounts
+from pipeline.domain.people.accounts import by_default, print_accounts
 from tests.frames import HOME, NOW, START, TIME, customers, grants, moment, rules, shuffled, uses
 
 MODELS = ("pay_per_print", "credits_only", "credits_and_pay_per_print", "free_unlimited")
@@ -158,6 +158,16 @@ def test_defaults_act_on_new_customers_in_their_own_models(model: str, setting: 
     )
     made = decide(people, model=model, **{setting: moment("06-01T00:00")})
     assert made.sort("coworker_id")["access"].to_list() == ["none", access, "none"], "strictly after the date only"
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("flag", ["pay", "free"])
+def test_a_flag_is_a_default_only_in_a_model_that_has_it(model: str, flag: str) -> None:
+    new = customers("coworker_id registered_at\n1 06-02T00:00")
+    since: dict[str, Any] = {f"members_{each}_from": moment("06-01T00:00") for each in ("pay", "free")}
+    there = new.select(there=by_default(flag, rules(model, **since)))["there"].to_list()
+    models = {"free": {"free_unlimited"}, "pay": {"pay_per_print", "credits_and_pay_per_print"}}
+    assert there == [model in models[flag]]
 
 
 @pytest.mark.parametrize(("flag", "access"), [("pay", ["none", "pay"]), ("free", ["pay", "pay"])])

@@ -132,6 +132,7 @@ def test_a_job_since_the_backup_is_not_charged_again() -> None:
     past = Past.begin("job_id username cost")
     past = past.changed(jobs(ONE)).charged()
     assert kinds(past.recovered()) == ["1 credit 50"]
+    assert past.recovered()["ref"].to_list() == [reference("london", "1", "credit", 0)]
     world = past.decided()
     assert world.charge().is_empty()
     refunded = world.but(jobs=past.change(refunded=True).world.jobs).charge()
@@ -197,7 +198,9 @@ def asked(credits_: str, *, job: str = ONE, team: bool = False) -> list[tuple[in
     past = Past(World(PEOPLE, jobs(job), grants(credits_)), ledger())
     shares = pl.DataFrame([("c1@example.com", 2)] if team else [], schema=recovery.SHARING, orient="row")
     site = replace(past.site(past.proved()), sharing=shares)
-    return recovery.unproven(site).select("coworker_id", "credit_id", "credit_coworker_id").rows()
+    found = recovery.unproven(site)
+    assert found["ref"].to_list() == [reference("london", "1", "credit", 0)][: found.height]
+    return found.select("coworker_id", "credit_id", "credit_coworker_id").rows()
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.domain.money.reversals import RETRIED, taken_back
-from tests.frames import World, customers, grants, jobs, ledger, rules
+from tests.frames import World, customers, grants, jobs, ledger, rules, short
 
 PEOPLE = range(1, 6)
 LIMIT = 1_000
@@ -94,3 +95,19 @@ def test_what_a_person_lets_be_decided_again_is_paid_in_full_with_credits_where_
         if owed <= given_since:
             assert set(of["kind"]) == {"credit"}, f"customer {who[0]} owes {owed} and has {given_since} in credits"
     assert asked.enter(lines).charge().is_empty(), "and once"
+
+
+def retried(revision: int, cost: int) -> list[tuple[Any, ...]]:
+    """What is decided of a job of 50 cents that a person let go above the limit of 40, once it is as given."""
+    held = World(customers("coworker_id pay\n1 y"), jobs("job_id cost\n1 50"), rules=rules(max_charge=40))
+    lines = held.charge()
+    back = taken_back(lines, RETRIED)
+    seen = held.enter(lines, sale="void").enter(back, undo_sale="confirmed")
+    return short(seen.but(jobs=jobs(f"job_id revision cost\n1 {revision} {cost}")).charge())
+
+
+def test_a_person_lets_a_job_go_for_what_it_cost_then_and_not_for_another_cost() -> None:
+    assert retried(0, 50) == [("1", "sale", 1, 50, "priced", "money")]
+    assert retried(1, 50) == [("1", "sale", 1, 50, "priced", "money")]
+    assert retried(1, 60) == [("1", "sale", 1, 60, "held", "above_max_charge")]
+    assert retried(1, 40) == [("1", "sale", 1, 40, "priced", "money")]

@@ -294,6 +294,12 @@ def test_what_was_read_with_the_balance_or_later_is_not_in_what_was_expected(
     assert balances.fallen(seen(balance), revisions(*rows), NOW, HOUR)["fallen"].to_list() == fell
 
 
+@pytest.mark.parametrize("column", ["shared_account", "refunded"])
+def test_a_job_that_takes_nothing_from_its_user_explains_no_fall(column: str) -> None:
+    free = revisions((0, False)).with_columns(pl.lit(value=True).alias(column))
+    assert balances.fallen(seen("70"), free, NOW, HOUR)["fallen"].to_list() == [30]
+
+
 @pytest.mark.parametrize(("balance", "found"), [("99.995", 0), ("99.994", 1), ("100.01", 0)])
 def test_less_than_a_cent_is_noise(balance: str, found: int) -> None:
     assert balances.fallen(seen(balance), jobs([]), NOW, HOUR).height == found

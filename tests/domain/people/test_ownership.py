@@ -40,6 +40,12 @@ def test_a_user_that_is_not_provably_ours_is_only_held(user: str, owner: str, wh
     assert set(leaving["action"]) <= {"hold"}, "no removal without the three proofs"
 
 
+def test_a_user_that_was_never_made_for_sure_and_has_the_mark_of_another_is_nobody_that_we_lost() -> None:
+    seen = users("username marked_coworker_id\na 77")
+    assert steps(planned(accounts(), seen, owned("username state\na creating"))) == []
+    assert planned(accounts(), seen, owned("username\na"))["code"].to_list() == ["lost"]
+
+
 def test_strangers_never_appear() -> None:
     plan = planned(accounts("username reason\nb suspended"), users("username marked\na n\nb n"), owned())
     assert plan.height == 0

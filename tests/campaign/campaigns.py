@@ -229,12 +229,15 @@ def mutations(scale: Scale, say: Say) -> Row:
                 found.append(trials.tried(path, change))
                 if not found[-1].noticed:
                     say(str(found[-1]))
+    missed = [each for each in found if not each.noticed]
+    same = sum(mutation.known(each.path, each.change, (mutation.ROOT / each.path).read_bytes()) for each in missed)
     table = Table("module", "noticed")
     for path in paths:
         table.add_row(path, str(mutation.score(found, [path])))
     Console(width=150).print(table)
     whole = mutation.score(found, paths)
     parts = ", ".join(f"{name} {mutation.score(found, room)}" for name, room in rooms.items())
+    parts += f"; {same} of the {len(missed)} missed change nothing"
     return Row(
         f"small changes of rules, ledger and plan ({len(every):,} in all)", ">= 90 % noticed", f"{whole}: {parts}",
         whole.share >= 0.9 and whole.tried == len(wanted),

@@ -8,6 +8,7 @@ import pytest
 
 from tests.campaign import mutation
 from tests.campaign.changes import changes
+from tests.campaign.equivalents import EQUIVALENT, Equivalent
 
 FEE = '''"""What a job costs."""
 
@@ -68,6 +69,16 @@ def test_a_sample_has_the_same_share_of_each_module_and_is_told_by_its_seed() ->
     charges = "pipeline/domain/money/charges.py"
     share = [sum(path == charges for path, _ in each) / len(each) for each in (found, drawn)]
     assert share[0] == pytest.approx(share[1], rel=0.1)
+
+
+@pytest.mark.parametrize("equivalent", EQUIVALENT, ids=lambda each: f"{each.path}: {each.right}")
+def test_every_change_that_changes_nothing_still_has_its_place_in_the_source(equivalent: Equivalent) -> None:
+    source = (mutation.ROOT / equivalent.path).read_bytes()
+    there = [
+        change for change in changes(source)
+        if (change.right, change.wrong) == equivalent[2:] and mutation.known(equivalent.path, change, source)
+    ]  # fmt: skip
+    assert there, "its source changed: mend or remove its entry in tests/campaign/equivalents.py"
 
 
 def test_a_change_that_a_test_notices_is_told_from_one_that_none_does(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Changes that change nothing: no test can notice them, and the score counts them as missed all the same.
+
+What belongs here: such changes that trials have found, each with its reason. What does not: changes that are left out
+by rule (`changes.py`), and guards that can go: those are taken out of the product.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Equivalent(NamedTuple):
+    """On a line with this text, `right` may as well be `wrong`."""
+
+    path: str
+    line: str
+    right: str
+    wrong: str
+
+
+MONEY, STORE = "pipeline/domain/money", "pipeline/store"
+
+EQUIVALENT: dict[Equivalent, str] = {
+    Equivalent(
+        f"{MONEY}/lookup.py",
+        'wanted=pl.format("{} cents for customer {}", pl.col("amount_cents").first(), pl.col("coworker_id").first()),',
+        "first", "last",
+    ): "all rows of a reference have the amount and the customer of its line",
+    Equivalent(
+        f"{MONEY}/lookup.py",
+        'seen=pl.format("sale {}: {} cents for customer {}", "remote_id", "quantity", "sold_to").drop_nulls(),',
+        ".drop_nulls()", "",
+    ): "the texts are joined without the empty ones",
+    Equivalent(
+        f"{MONEY}/charges.py",
+        'return filled[0] if len(filled) == 1 and not undone.height else pl.concat(filled).sort(_ORDER)', "0", "-1",
+    ): "the first of one is the last",
+    Equivalent(
+        f"{MONEY}/attribution.py", '.sort("printed_at", "job_id")', '.sort("printed_at", "job_id")', "",
+    ): "`owned` has them in this order; said again, because it is promised here",
+    Equivalent(
+        f"{STORE}/lines.py",
+        '"SELECT DISTINCT product_id FROM charge WHERE site = $site AND product_id IS NOT NULL ORDER BY ALL",',
+        "DISTINCT ", "",
+    ): "a set is made of them; without it a row would come for each line",
+    Equivalent(
+        f"{STORE}/lines.py", '"SELECT DISTINCT held.ref FROM charge_event held JOIN charge_event done"',
+        "DISTINCT ", "",
+    ): "they are looked for in a list, where twice is once",
+    Equivalent(
+        f"{STORE}/ledger.py", 'con.unregister("moving")', 'con.unregister("moving")', "pass",
+    ): "the next call puts its own frame in the place; it frees memory",
+}  # fmt: skip
+"""Changes without effect, and why."""

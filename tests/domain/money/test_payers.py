@@ -96,8 +96,9 @@ def test_who_has_the_e_mail_now_and_had_another_one_is_another_person_and_does_n
 
 def test_a_team_without_an_e_mail_of_its_own_makes_nobody_a_stranger() -> None:
     people = customers(f"coworker_id email archived pay\n1 {ONE} y y\n2 {ONE} n y")
-    known = access(f"email_key coworker_id\n{ONE} 1\n#2 2")
-    assert paid(people, (1, ONE), known=known) == [(2, ONE, False, True, False)]
+    for held in ("#2 2 03-01T00:00", f"#2 2 03-01T00:00\n{ONE} 2 06-01T00:00", f"{ONE} 2 06-01T00:00"):
+        known = access(f"email_key coworker_id held_from\n{ONE} 1 03-01T00:00\n{held}")
+        assert paid(people, (1, ONE), known=known, at="04-01T00:00") == [(2, ONE, False, True, False)]
 
 
 def test_credits_of_active_accounts_and_of_the_preferred_one_are_pooled() -> None:

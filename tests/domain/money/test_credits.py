@@ -138,6 +138,13 @@ def test_a_grant_pays_only_jobs_printed_while_it_is_valid() -> None:
     assert allocate(printed, granted, "use").rows() == lines("job_id credit_id used_cents\n1 1 40\n2 2 70\n3 2 30")
 
 
+@pytest.mark.parametrize("policy", ["ignore", "use"])
+def test_a_credit_that_is_not_used_keeps_every_cent_when_another_ends(policy: Policy) -> None:
+    granted = pool("credit_id remaining_cents expires_at\n1 10 11-20T10:00\n2 45 -")
+    printed = queue("job_id printed_at cost_cents\n1 11-20T09:00 10\n2 11-20T11:00 45")
+    assert allocate(printed, granted, policy).rows() == lines("job_id credit_id used_cents\n1 1 10\n2 2 45")
+
+
 def test_jobs_of_one_minute_take_their_turn_by_job_id() -> None:
     paid = allocate(queue("job_id cost_cents\n12 30\n11 30"), pool("credit_id remaining_cents\n1 45"), "ignore")
     assert paid["job_id"].to_list() == ["11"]

@@ -177,6 +177,7 @@ def test_a_reference_of_a_job_that_the_log_lacks_is_shown() -> None:
     past = Past.begin("job_id username cost").changed(jobs(ONE)).charged().changed(jobs("job_id"))
     (line,) = past.recovered().iter_rows(named=True)
     assert (line["job_id"], line["kind"], line["amount_cents"], line["printed_at"]) == ("1", "credit", 0, NOW)
+    assert (line["revision"], line["username"]) == (0, "")
 
 
 def test_a_use_that_a_credit_names_for_a_job_that_money_paid_is_of_an_unknown_amount() -> None:

@@ -250,21 +250,23 @@ def test_only_a_rise_waits_for_what_fell(balance: str, limit: int, expected: tup
 
 
 @pytest.mark.parametrize(
-    ("balance", "limit", "changes", "target"),
+    ("balance", "fallen", "changes", "target"),
     [
-        ("30", 100, "username,email", None),
-        ("60", 100, "username,email,balance", 45),
-        ("-60", 100, "username,email", None),
+        ("30", fell(), "username,email", None),
+        ("60", fell(), "username,email,balance", 45),
+        ("30", None, "username,email,balance", 45),
+        ("-55", None, "username,email,balance", 45),
+        ("-56", None, "username,email", None),
     ],
-    ids=["it fell", "it is too high", "it would jump"],
+    ids=["it fell", "it is too high", "it rises", "just within the limit", "it would jump"],
 )
 def test_a_rename_raises_no_balance_that_fell_or_would_jump(
-    balance: str, limit: int, changes: str, target: int | None
+    balance: str, fallen: pl.DataFrame | None, changes: str, target: int | None
 ) -> None:
     plan = planned(
         accounts("username coworker_id full_name\nnew 1 Customer"),
         users(f"username balance full_name\na {balance} Customer"),
-        owned("username\na"), fallen=fell(), site=rules(max_credits=limit),
+        owned("username\na"), fallen=fallen, site=rules(max_credits=100),
     )  # fmt: skip
     assert plan.select("action", "changes", "target").rows() == [("rename", changes, target)]
 

@@ -88,8 +88,8 @@ def run_demo(folder: Path, *, console: Console, customers: int = 300, keep_runni
         ):
             month = Month(world, sites, control, pool, console)
             month.live()
-        sites.close()
         unexplained = _show(month, folder)
+        sites.close()
         if keep_running:
             console.print("The sandbox keeps running for `printbridge dev`; Ctrl-C ends it.")
             with suppress(KeyboardInterrupt):

@@ -24,23 +24,26 @@ from pipeline.store.sql import read
 
 GUEST, GUEST_COST = "guest-wifi", 12
 
-ODD_RECORDS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("a PIN that is a number", {"AccessPincode": 20100}),
-    ("a name with a line break of another world", {"FullName": "Amelia\u000bSmith"}),
-    ("a flag that is null", {"PaperCutFreePrinting": None}),
-    ("a flag that is a word", {"Active": "perhaps"}),
+ODD_RECORDS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("a PIN that is a number", {"AccessPincode": 20100}, "update"),
+    ("a name with a control character", {"FullName": "Amelia\u000bSmith"}, "update"),
+    ("a flag that is null", {"PaperCutFreePrinting": None}, "cause"),
+    ("a flag that is a word", {"Active": "perhaps"}, "cause"),
 )
-"""Records of customers as imports and forms leave them behind."""
+"""Records of customers as imports and forms leave them behind, and where it is shown."""
 
 Ask = Callable[[str, str, Any], Any]
 
 
 class Mishap(NamedTuple):
-    """What went wrong, and the id of the customer or job that it happened to."""
+    """What went wrong, and the id of the customer or job that it happened to.
+
+    `shown` says where what became of it stands: in a change of that action, in the `story` of the job, or in a `cause`.
+    """
 
     what: str
     subject: str
-    of_customer: bool = True
+    shown: str = "cause"
 
 
 class Mess:
@@ -68,16 +71,16 @@ class Mess:
             self._refund()
 
     def _records(self) -> None:
-        for (what, values), customer in zip(ODD_RECORDS, self._people(), strict=False):
+        for (what, values, shown), customer in zip(ODD_RECORDS, self._people(), strict=False):
             self._nexudus(customer, **values)
-            self.mishaps.append(Mishap(f"a record in Nexudus has {what}", str(customer)))
+            self.mishaps.append(Mishap(f"a record in Nexudus has {what}", str(customer), shown))
 
     def _hands(self) -> None:
         renamed, unmarked = list(self._people())[len(ODD_RECORDS) :][:2]
         with self._site.store.connect() as con:
             names = dict(ownership.owned(con, self._site.key).select("coworker_id", "username").iter_rows())
         self._papercut("rename_user", username=names[renamed], new_name=f"front desk {renamed}")
-        self.mishaps.append(Mishap("staff renamed a user in PaperCut", str(renamed)))
+        self.mishaps.append(Mishap("staff renamed a user in PaperCut", str(renamed), "rename"))
         self._papercut("set_user", username=names[unmarked], set={"notes": "VIP, ask before deleting"})
         self.mishaps.append(Mishap("staff wrote over the notes of a user", str(unmarked)))
 
@@ -85,7 +88,7 @@ class Mess:
         self._papercut("add_user", username=GUEST, full_name="Guest", internal=True, restricted=False, balance=100)
         job = {"site": self._site.name, "username": GUEST, "printer": self._printer, "pages": 4, "cost": GUEST_COST}
         job_id = self._ask("POST", "print", job)["job_id"]
-        self.mishaps.append(Mishap("a guest printed", str(job_id), of_customer=False))
+        self.mishaps.append(Mishap("a guest printed", str(job_id), "story"))
 
     def _refund(self) -> None:
         with self._site.store.connect() as con:
@@ -95,7 +98,7 @@ class Mess:
         job_id, customer = sales.sort("printed_at", "ref").select("job_id", "coworker_id").row(-1)
         self._nexudus(customer, bill=True)
         self._ask("POST", "refund", {"site": self._site.name, "job_id": int(job_id)})
-        self.mishaps.append(Mishap("staff refunded a job that was on an invoice", job_id, of_customer=False))
+        self.mishaps.append(Mishap("staff refunded a job that was on an invoice", job_id, "story"))
 
     def _people(self) -> Iterator[int]:
         """The customers who have a user and to whom nothing else happens."""
@@ -113,18 +116,25 @@ class Mess:
         self._ask("POST", "papercut", {"site": self._site.name, "action": action, **values})
 
     def became(self) -> Iterator[tuple[Mishap, str]]:
-        """Each mishap and what printbridge says of it now: a cause that names it, or the last word of its story."""
+        """Each mishap and what printbridge says of it now."""
         known = causes(self._site.sites, [])
+        done = self._site.store.read("print_user_sync", self._site.key).filter(outcome="done").sort("happened_at")
         for mishap in self.mishaps:
-            named = re.compile(rf"Customer {mishap.subject}: ")
-            told = [f"{fact} Remedy: {each.remedy}" for each in known for fact in each.facts if named.match(fact)]
-            yield mishap, " ".join(told) if told and mishap.of_customer else self._story(mishap)
-
-    def _story(self, mishap: Mishap) -> str:
-        """The last sentence of its story, or the last that asks for a decision."""
-        (story,) = stories([self._site], mishap.subject)
-        asking = [sentence for sentence in story.sentences if "printbridge held" in sentence]
-        return (asking or story.sentences)[-1]
+            match mishap.shown:
+                case "cause":
+                    named = re.compile(rf"Customer {mishap.subject}: ")
+                    facts = [(fact, each.remedy) for each in known for fact in each.facts if named.match(fact)]
+                    said = [f"{fact} Remedy: {remedy}" for fact, remedy in facts]
+                case "story":
+                    (story,) = stories([self._site], mishap.subject)
+                    said = [sentence.strip() for sentence in story.sentences if "printbridge held" in sentence]
+                case action:
+                    rows = done.filter(action=action, coworker_id=int(mishap.subject))
+                    said = [
+                        f"{at:%Y-%m-%d %H:%M} UTC: {detail}"
+                        for at, detail in rows.select("happened_at", "detail").rows()
+                    ]
+            yield mishap, said[-1] if said else "nothing is known of it"
 
 
 def print_mess(console: Console, mess: Mess) -> None:

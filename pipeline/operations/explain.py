@@ -198,10 +198,9 @@ def _user(con: Connection, site: str, names: pl.DataFrame, wanted: list[str]) ->
             sentences.append(f"PaperCut had it {state} with balance {_plain(user['balance'])} at {at}.")
         if not seen.height:
             sentences.append("PaperCut was not yet seen with it.")
-    names_known = names["username"].to_list()
     plan = read(con, "user_sync_plan", site).filter(pl.col("username").is_in(wanted))
     sentences += [f"The last plan: {row['action']}, because {row['reason']}." for row in plan.iter_rows(named=True)]
-    done = changes.last_of(con, site, names_known)
+    done = changes.last_of(con, site, names["coworker_id"].drop_nulls().unique().to_list())
     return sentences + [
         f"{row['happened_at']:%Y-%m-%d %H:%M} UTC: {row['action']} {row['outcome']}: {row['detail']}."
         for row in done.iter_rows(named=True)

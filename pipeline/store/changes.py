@@ -45,13 +45,13 @@ def failed_of_last_plan(con: Connection, site: str) -> pl.DataFrame:
     )
 
 
-def last_of(con: Connection, site: str, usernames: Collection[str], limit: int = 5) -> pl.DataFrame:
-    """What was tried last on some users, the newest first: PrintUserSync."""
+def last_of(con: Connection, site: str, customers: Collection[int], limit: int = 5) -> pl.DataFrame:
+    """What was tried last on the users of some customers, under whatever name, the newest first: PrintUserSync."""
     return query(
         con,
-        "SELECT * FROM print_user_sync WHERE site = $site AND list_contains($names, username)"
+        "SELECT * FROM print_user_sync WHERE site = $site AND list_contains($customers, coworker_id)"
         " ORDER BY happened_at DESC LIMIT $limit",
-        site=site, names=list(usernames), limit=limit,
+        site=site, customers=list(customers), limit=limit,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from pipeline.domain.people import writes
 from pipeline.errors import UnsafeError
 from pipeline.operations import resume
 from pipeline.operations.causes import causes
+from pipeline.operations.explain import stories
 from pipeline.store import jobs, stops
 from tests.harness import Harness, running
 from tests.worlds import PIN_LENGTH, credit, customer, world
@@ -220,6 +221,8 @@ def test_a_user_that_staff_rename_stays_ours_and_is_charged_once(folder: Path, s
         assert set(harness.users()) == {mail(101), mail(102), "staff"}, "nobody gets a second user"
         assert list(harness.events().values()) == [["sale 30 confirmed"]]
         assert [(sale["CoworkerId"], sale["Quantity"]) for sale in harness.sales()] == [(101, 30)]
+        (story,) = stories([harness.sites["london"]], "101")
+        assert any(f"rename done: renamed to {mail(101)}" in told for told in story.sentences), story.sentences
         harness.forget_calls()
         assert harness.sync().ok
         assert harness.writes() == {}

@@ -101,9 +101,10 @@ def listed_sales(site: Site, planned: pl.DataFrame) -> Sold | None:
 
 
 def _for_a_person(con: Connection, site: Site) -> pl.DataFrame:
-    """The lines (ref) that wait for a held reversal; others may go in this very run, once their reversal is done."""
-    held = lines_in(con, site.key, "held").select(waits_for="ref")
-    return waiting_lines(con, site.key).join(held, on="waits_for", how="semi").select("ref")
+    """The lines (ref) that wait for a reversal that is held, or takes back a held line; others may go in this run."""
+    held = lines_in(con, site.key, "held")["ref"].to_list()
+    stuck = lines_in(con, site.key, "priced", "unknown").filter(pl.col("undoes").is_in(held))["ref"].to_list()
+    return waiting_lines(con, site.key).filter(pl.col("waits_for").is_in(held + stuck)).select("ref")
 
 
 def products_of(site: Site, lines: pl.DataFrame) -> list[int]:

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import polars as pl
+
 from pipeline.store import stops
 from pipeline.store.lines import lines_in, waiting_lines
 from pipeline.store.sql import Connection
-from tests.campaign import replay, states
+from tests.campaign import history, replay, states
 from tests.campaign.model import Step
 from tests.harness import Harness
 
@@ -64,9 +66,13 @@ class Witness:
         """
         with self.harness.sites.store.connect() as con:
             left = _under_way(con)
+            lines = history.lines(con, states.SITE) if left else []
         if left:
-            shown = "; ".join(f"{ref} is {state} ({detail[:200]})" for ref, state, detail in left[:5])
-            raise RestlessError(f"two runs after the last fault {len(left)} lines are under way: {shown}")
+            refs = set(left[:3])
+            jobs = {line.job_id for line in lines if line.ref in refs}
+            shown = "; ".join(line.told() for line in lines if line.job_id in jobs)
+            first = ", ".join(sorted(refs))
+            raise RestlessError(f"two runs after the last fault {len(left)} lines are under way, {first}: {shown}")
 
     def unmoved(self, before: Mapping[str, Any]) -> None:
         """Nothing was written since `before`, neither to a server nor into the books.
@@ -89,8 +95,8 @@ class Witness:
         return books | self.harness.writes()
 
 
-def _under_way(con: Connection, site: str = states.SITE) -> list[tuple[str, str, str]]:
-    """The lines that are under way and wait for no person: ref, state, the words of its last event.
+def _under_way(con: Connection, site: str = states.SITE) -> list[str]:
+    """The lines that are under way and wait for no person.
 
     A person's are those that are held, what is to replace them, and what takes them back.
     """
@@ -98,10 +104,7 @@ def _under_way(con: Connection, site: str = states.SITE) -> list[tuple[str, str,
         return []
     held = set(lines_in(con, site, "held")["ref"])
     going = lines_in(con, site, "priced", "sending", "unknown")
+    held |= set(going.filter(pl.col("undoes").is_in(list(held)))["ref"])
     waits = waiting_lines(con, site).group_by("ref").agg("waits_for")
     peoples = {ref for ref, behind in waits.iter_rows() if held.intersection(behind)}
-    return [
-        (line["ref"], line["state"], line["detail"])
-        for line in going.iter_rows(named=True)
-        if line["ref"] not in peoples and line["undoes"] not in held
-    ]
+    return [ref for ref in going["ref"] if ref not in peoples | held]

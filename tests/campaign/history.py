@@ -25,7 +25,7 @@ NOT_DONE = ("GET ", "HTTP 401 ", "nothing was sent", "the credit was changed in 
 LATER = "after the write before it was done"
 CROSSED = "a change in Nexudus crossed"
 ON_LEDGER = '"mode": "ledger"'
-BEFORE_SENDING = {"on invoice": "invoiced", "without naming a sale": "by hand", "no longer exists": "vanished",
+BEFORE_SENDING = {"is on invoice": "invoiced", "without naming a sale": "by hand", "no longer exists": "vanished",
                   "was lowered": "lowered", "was written to under": "written before"}  # fmt: skip
 """What stops a line that waits to be sent, by words of its reason."""
 
@@ -166,6 +166,5 @@ def _looked_up(kind: str, event: Event) -> str:
         return "ignored" if ON_LEDGER in event.detail else FOUND[kind]
     if event.state == "priced":
         return ABSENT[kind]
-    if "never answered" in event.detail:
-        return "worn out"
-    return "crossed" if CROSSED in event.detail else "contradicted"
+    known = {"never answered": "worn out", CROSSED: "crossed", "is on invoice": "invoiced"}
+    return next((why for words, why in known.items() if words in event.detail), "contradicted")

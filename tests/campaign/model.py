@@ -302,7 +302,8 @@ class Walk:
             yield state, None, 0
             return
         if line == R:
-            to, cause = ("priced", "there") if state.sales else ("confirmed", "gone")
+            there = ("held", "invoiced") if state.billed else ("priced", "there")
+            to, cause = there if state.sales else ("confirmed", "gone")
         elif state.marker == line and self.variant.looks_up:
             to, cause = ("held", "crossed") if state.topped == 2 else ("confirmed", "proved")
         elif state.used == state.before or not self.variant.looks_up:

@@ -18,7 +18,18 @@ from tests.campaign.history import Event, Line
 from tests.campaign.model import KINDS, Step, Variant, Walk
 
 SETTLE = timedelta(minutes=15)
-LOOK_UPS = ("found", "absent", "gone", "there", "proved", "unchanged", "crossed", "worn out", "contradicted")
+LOOK_UPS = (
+    "found",
+    "absent",
+    "gone",
+    "there",
+    "proved",
+    "unchanged",
+    "crossed",
+    "worn out",
+    "contradicted",
+    "invoiced",
+)
 DONE = ("confirmed", "invoiced")
 FREE = {"waived", "person", "cancelled", "recovered"}
 

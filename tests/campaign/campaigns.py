@@ -15,7 +15,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.dagster.runs import SYNC
-from tests.campaign import directories, mutants, mutation, runs
+from tests.campaign import directories, mutants, mutation, power, replay, runs, states
 from tests.campaign.crashes import FAULTS, crashing, pairs
-from tests.campaign.model import VARIANTS, Variant, Walk
+from tests.campaign.model import VARIANTS, Step, Variant, Walk
 from tests.campaign.simulation import CHARGING, EVERYTHING, Simulation, simulated
 from tests.campaign.syncs import syncing
 
@@ -101,6 +101,26 @@ def crashes(scale: Scale, say: Say) -> Row:
     )  # fmt: skip
 
 
+def powerless(scale: Scale, say: Say) -> Row:
+    """Every commit with every loss of power."""
+    end, done, bad, chance = time.monotonic() + scale.minutes * 60, 0, "", random.Random(scale.seed)
+    with _folder() as folder, crashing(folder) as world:
+        commits = world.commits()
+        every = pairs(commits, scale.seed, tuple(power.LOSSES))
+        while done < len(every) and time.monotonic() < end and not bad:
+            for commit, loss in every[done : done + BATCH]:
+                world.powerless(commit, loss, chance)
+            if finding := world.settled():
+                bad = str(finding)
+                say(f"seed {scale.seed}, losses {done} to {done + BATCH}: {every[done : done + BATCH]}: {finding}")
+            done = min(done + BATCH, len(every))
+    return Row(
+        f"loss of power: {len(commits)} commits x {len(power.LOSSES)} losses", "100 % of pairs, 0 double, 0 lost",
+        bad or f"{done} of {len(every)} pairs, {world.kills} runs ended, {world.refused} backups restored, 0 double,"
+        " 0 lost", not bad and done == len(every),
+    )  # fmt: skip
+
+
 class Goal(NamedTuple):
     """One story: how far it goes, and the time (of `time.time`) at which it ends all the same."""
 
@@ -123,6 +143,8 @@ class Told(NamedTuple):
     faulted: int
     calls: int
     events: Counter[str]
+    visits: set[str]
+    steps: Counter[Step]
     unexplained: int
     wrong: str
 
@@ -135,12 +157,13 @@ def charging(scale: Scale, say: Say) -> Row:
     jobs, kills = sum(each.jobs for each in told), sum(each.kills for each in told)
     calls, unexplained = sum(each.calls for each in told), sum(each.unexplained for each in told)
     share = sum(each.faulted for each in told) / max(calls, 1)
-    wrong = "; ".join(each.wrong for each in told if each.wrong)
+    wrong, saw = _judged(told, states.CHARGING, say)
     return Row(
         "simulation against the sandbox's ledger",
-        f">= {scale.jobs:,} jobs, >= {scale.kills} kills, >= 20 % of calls faulted, 0 double, lost or unexplained",
+        f">= {scale.jobs:,} jobs, >= {scale.kills} kills, >= 20 % of calls faulted, 0 double, lost or unexplained,"
+        " every state visited, all at rest two runs later",
         wrong or f"{jobs:,} jobs, {kills} kills, {share:.0%} of {calls:,} calls faulted, 0 double, 0 lost,"
-        f" {unexplained} unexplained, in {number} stories",
+        f" {unexplained} unexplained, {saw}, in {number} stories",
         not wrong and not unexplained and jobs >= scale.jobs and kills >= scale.kills and share >= 0.2,
     )  # fmt: skip
 
@@ -153,12 +176,26 @@ def stateful(scale: Scale, say: Say) -> Row:
     happened = sum((each.events for each in told), Counter[str]())
     unexplained = sum(each.unexplained for each in told)
     events = ", ".join(f"{name} {count:,}" for name, count in sorted(happened.items()))
-    wrong = "; ".join(each.wrong for each in told if each.wrong)
+    wrong, saw = _judged(told, states.EVERYTHING, say)
     return Row(
-        "stateful story", f">= {scale.steps:,} steps, 0 violations",
-        wrong or f"{happened.total():,} steps, 0 violations, {unexplained} cents unexplained, in {len(told)} stories"
+        "stateful story", f">= {scale.steps:,} steps, 0 violations, every state visited, all at rest two runs later",
+        wrong or f"{happened.total():,} steps, 0 violations, {unexplained} cents unexplained, {saw}, in"
+        f" {len(told)} stories"
         f" ({events})", not wrong and not unexplained and happened.total() >= scale.steps,
     )  # fmt: skip
+
+
+def _judged(told: Sequence[Told], wanted: Iterable[str], say: Say) -> tuple[str, str]:
+    """What is wrong with some stories, in one sentence, and what they saw; each step that none took is said."""
+    visits = set[str]().union(*(each.visits for each in told)).intersection(wanted)
+    steps = sum((each.steps for each in told), Counter[Step]())
+    for step in sorted(replay.known() - steps.keys(), key=str):
+        came = f", where {step.came!r} had brought it," if step.came else ""
+        say(f"no line took this step of the model: {step.kind} from {step.state}{came} to {step.to} by {step.cause!r}")
+    wrong = [each for each in (*(each.wrong for each in told), states.never(visits, wanted)) if each]
+    taken = len(replay.known() & steps.keys())
+    saw = f"{len(visits)} states visited, {taken} of {len(replay.known())} steps of the model taken and no other"
+    return "; ".join(wrong), saw
 
 
 def _stories(goal: Goal, number: int, scale: Scale, say: Say, name: str) -> list[Told]:
@@ -187,7 +224,11 @@ def _story(goal: Goal) -> Told:
             unexplained = 0 if wrong else told.unexplained()
         except (AssertionError, RuntimeError) as error:  # lines that nothing settles, or a run that broke
             wrong, unexplained = f"step {told.happened.total()}: {error}", 0
-        return Told(goal.seed, len(told.made), told.kills, told.fired, told.calls(), told.happened, unexplained, wrong)
+        witness = told.witness
+        return Told(
+            goal.seed, len(told.made), told.kills, told.fired, told.calls(), told.happened, witness.visits,
+            witness.steps, unexplained, wrong,
+        )  # fmt: skip
 
 
 def _went_on(goal: Goal, told: Simulation) -> str:
@@ -323,7 +364,7 @@ def plans(scale: Scale, say: Say) -> Row:
 
 CAMPAIGNS: dict[str, Callable[[Scale, Say], Row]] = {
     "model": model, "plans": plans, "users": users, "bugs": seeded_bugs, "mutation": mutations, "overlap": overlap,
-    "crashes": crashes, "charging": charging, "stateful": stateful,
+    "crashes": crashes, "power": powerless, "charging": charging, "stateful": stateful,
 }  # fmt: skip
 
 

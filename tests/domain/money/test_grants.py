@@ -91,7 +91,10 @@ def test_a_finding_has_the_numbers_and_both_ways_out() -> None:
         " 1`."
     )
     taken = findings(observed("1 100 20 40 -40 - -"), rules(), date(2026, 11, 20)).row(0, named=True)
-    assert (taken["unexplained_cents"], "40 less: they were taken there" in taken["finding"]) == (40, True)
+    assert (taken["unexplained_cents"], "it should be 60; 40 less: they were taken there" in taken["finding"]) == (
+        40,
+        True,
+    )
 
 
 # --- whole histories --------------------------------------------------------------------------------------------------

@@ -46,6 +46,23 @@ def test_a_user_that_was_never_made_for_sure_and_has_the_mark_of_another_is_nobo
     assert planned(accounts(), seen, owned("username\na"))["code"].to_list() == ["lost"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "code", "words"),
+    [
+        ("suspended", "lost_leaver", "not removed: the preferred customer is suspended in Nexudus; its notes do not"),
+        ("no_credit", "lost_leaver", "without credit, but not restricted: its notes do not hold our mark"),
+        ("no_pin", "lost", "the user was ours, but its notes do not hold our mark"),
+        ("-", "lost", "the user was ours, but its notes do not hold our mark"),
+    ],
+)
+def test_a_lost_user_that_should_lose_its_access_is_told_from_one_that_may_stay(
+    reason: str, code: str, words: str
+) -> None:
+    plan = planned(accounts(f"username reason\na {reason}"), users("username marked\na n"), owned("username\na"))
+    assert plan.select("action", "code").rows() == [("hold", code)]
+    assert plan["reason"][0].startswith(words)
+
+
 def test_strangers_never_appear() -> None:
     plan = planned(accounts("username reason\nb suspended"), users("username marked\na n\nb n"), owned())
     assert plan.height == 0

@@ -36,6 +36,19 @@ EQUIVALENT: dict[Equivalent, str] = {
         'return filled[0] if len(filled) == 1 and not undone.height else pl.concat(filled).sort(_ORDER)', "0", "-1",
     ): "the first of one is the last",
     Equivalent(
+        f"{MONEY}/charges.py",
+        'places = used.filter(pl.col("credit_id").is_in(large["credit_id"].implode()))["place"].unique().implode()',
+        ".unique()", "",
+    ): "they are looked for in a list, where twice is once",
+    Equivalent(
+        f"{MONEY}/charges.py",
+        'given_back = undone.filter((pl.col("kind") == "undo_credit") & ~pl.col("was_held"))',
+        '(pl.col("kind") == "undo_credit") & ~pl.col("was_held")', '(~pl.col("was_held"))',
+    ): "what is no credit has no number of one, and meets none",
+    Equivalent(
+        f"{MONEY}/history.py", 'at, answer = pl.col("printed_at"), pl.lit(value=False)', "False", "True",
+    ): "the eras cover all time",
+    Equivalent(
         f"{MONEY}/attribution.py", '.sort("printed_at", "job_id")', '.sort("printed_at", "job_id")', "",
     ): "`owned` has them in this order; said again, because it is promised here",
     Equivalent(

@@ -143,6 +143,8 @@ def test_a_credit_that_is_not_used_keeps_every_cent_when_another_ends(policy: Po
     granted = pool("credit_id remaining_cents expires_at\n1 10 11-20T10:00\n2 45 -")
     printed = queue("job_id printed_at cost_cents\n1 11-20T09:00 10\n2 11-20T11:00 45")
     assert allocate(printed, granted, policy).rows() == lines("job_id credit_id used_cents\n1 1 10\n2 2 45")
+    dear = queue("job_id printed_at cost_cents\n1 11-20T09:00 54\n2 11-20T11:00 1")
+    assert allocate(dear, granted, policy).rows() == lines("job_id credit_id used_cents\n1 1 10\n1 2 44\n2 2 1")
 
 
 def test_jobs_of_one_minute_take_their_turn_by_job_id() -> None:

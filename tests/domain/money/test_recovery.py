@@ -240,6 +240,8 @@ def test_jobs_of_nobody_and_of_shared_accounts_are_not_asked_about() -> None:
     assert asked("credit_id\n71", job="job_id username\n1 staff") == []
     assert asked("credit_id\n71", job="job_id shared_account\n1 y") == []
     assert asked("credit_id\n71", job="job_id refunded\n1 y") == []
+    assert asked("credit_id\n71", job="job_id cost\n1 0") == []
+    assert asked("credit_id\n71", job="job_id cost\n1 1") == [(1, 71, 1)], "a cent is asked about"
 
 
 def test_a_new_line_never_takes_a_reference_that_a_recovered_reversal_has() -> None:

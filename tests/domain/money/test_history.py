@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -42,6 +43,13 @@ def test_each_time_has_the_rules_that_held_then_and_the_last_those_of_now() -> N
     assert [era.rules.max_charge for era in found] == [10, 10, 20]
     assert {era.rules.maturity_minutes for era in found} == {5}, "what is not remembered is that of now"
     assert found[-1].rules == now
+
+
+def test_a_former_time_has_its_rules_as_they_were() -> None:
+    old, new = rules(credit_ids=(7, 8), max_charge=70, charge_from=moment("02-01T00:00")), rules()
+    told = [json.loads(json.dumps(kept(each))) for each in (old, new)]
+    found = eras(past((FIRST, told[0]), (SECOND, told[1])), new)
+    assert [era.rules for era in found[1:]] == [old, new]
 
 
 def test_before_anything_was_remembered_charge_from_is_that_of_now() -> None:

@@ -228,6 +228,12 @@ def test_a_user_is_followed_only_where_it_can_be_told_for_sure(there: str, now: 
         assert found.rows() == [("a", name, 1) for name in now]
 
 
+def test_a_user_that_was_never_made_for_sure_is_not_followed() -> None:
+    renamed = users("username email marked marked_coworker_id\nx a y 1")
+    assert followed(renamed, owned("username state\na creating")).is_empty()
+    assert followed(renamed, owned("username state\na owned")).height == 1
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_everybody_who_is_renamed_is_followed_and_nobody_else(seed: int) -> None:
     chance, letters = random.Random(seed), [chr(97 + place) for place in range(24)]

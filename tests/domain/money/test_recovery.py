@@ -186,6 +186,8 @@ def test_a_use_that_a_credit_names_for_a_job_that_money_paid_is_of_an_unknown_am
     past = replace(past, world=past.world.but(grants=named))
     (line,) = past.recovered().iter_rows(named=True)
     assert (line["kind"], line["amount_cents"], line["revision"], line["credit_id"]) == ("credit", 0, 0, 72)
+    assert (line["coworker_id"], line["email_key"]) == (3, "c3@example.com"), "the job is that of who printed it"
+    assert line["credit_coworker_id"] == 2
 
 
 def test_a_reversal_that_a_credit_names_gave_back_nobody_knows_how_much() -> None:

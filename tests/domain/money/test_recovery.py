@@ -223,6 +223,13 @@ def test_the_credit_that_would_have_paid_is_the_one_that_is_asked_about(credits_
     assert asked(f"credit_id valid_from expires_at\n{credits_}") == [(1, credit, 1)]
 
 
+def test_of_two_credits_that_name_a_job_the_later_use_is_the_one_that_paid() -> None:
+    first, second = (reference("london", "1", "credit", seq) for seq in (0, 1))
+    past = Past(World(PEOPLE, jobs(ONE), grants(f"credit_id last_use\n73 {first}\n71 {second}")), ledger())
+    found = recovery.unproven(past.site(past.proved())).select("ref", "credit_id", "amount_cents").rows()
+    assert sorted(found) == [(first, 73, 0), (second, 71, 50)]
+
+
 def test_a_credit_of_the_team_is_asked_about_where_the_customer_has_none_of_its_own() -> None:
     of_payer = "credit_id coworker_id expires_at\n72 2 12-01T00:00"
     assert asked(of_payer) == []

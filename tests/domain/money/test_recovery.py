@@ -128,6 +128,14 @@ def test_a_job_that_costs_something_else_since_is_neither_given_back_nor_used_tw
     assert standing_cents(past.decided().ledger) == {"1": 30}
 
 
+def test_the_new_use_of_a_job_whose_use_still_stands_has_the_next_number() -> None:
+    recovered = Past.begin(ONE).change(cost=pl.lit(Decimal(80))).recovered()
+    assert kinds(recovered) == ["1 credit 80", "1 undo_credit 50"]
+    assert set(recovered["ref"]) == {
+        reference("london", "1", "credit", 1), reference("london", "1", "undo_credit", 0),
+    }  # fmt: skip
+
+
 def test_a_job_since_the_backup_is_not_charged_again() -> None:
     past = Past.begin("job_id username cost")
     past = past.changed(jobs(ONE)).charged()

@@ -103,7 +103,10 @@ def retried(revision: int, cost: int) -> list[tuple[Any, ...]]:
     lines = held.charge()
     back = taken_back(lines, RETRIED)
     seen = held.enter(lines, sale="void").enter(back, undo_sale="confirmed")
-    return short(seen.but(jobs=jobs(f"job_id revision cost\n1 {revision} {cost}")).charge())
+    after = seen.but(jobs=jobs(f"job_id revision cost\n1 {revision} {cost}"))
+    decided = after.charge()
+    assert after.enter(decided).charge().is_empty(), "it is decided once"
+    return short(decided)
 
 
 def test_a_person_lets_a_job_go_for_what_it_cost_then_and_not_for_another_cost() -> None:

@@ -89,7 +89,13 @@ def test_what_a_person_keeps_is_paid_and_only_what_lacks_is_decided() -> None:
                                          .otherwise("state"))  # fmt: skip
         world = world.but(ledger=pl.concat([kept, ledger(back, undo_sale="confirmed")]))
         assert short(world.charge()) == lacks, f"cost {cost}"
-        assert world.enter(world.charge()).charge().is_empty(), "and decided once"
+        world = world.enter(world.charge())
+        assert world.charge().is_empty(), "and decided once"
+        printer = world.but(jobs=jobs(f"job_id revision cost printer\n1 5 {cost} attic"))
+        assert printer.charge().is_empty(), "what it costs has not changed"
+        dearer = world.but(jobs=jobs("job_id revision cost\n1 5 100"))
+        before = [("1", "undo_sale", 2, 30, "priced", "job_changed")] if lacks else []
+        assert short(dearer.charge()) == [("1", "sale", 3 if lacks else 2, 40, "priced", "money"), *before]
 
 
 def test_what_is_decided_again_is_the_newest_line_that_was_taken_back() -> None:

@@ -103,6 +103,7 @@ def test_each_reason_has_its_consequence(reason: str, last_access: str, expected
         owned(f"username access\na {last_access}"),
     )
     assert plan["action"].to_list() == [expected]
+    assert plan["code"].to_list() == ["stays" if expected == "hold" else None]
     assert plan["coworker_id"].to_list() == [1]
 
 
@@ -161,6 +162,12 @@ def test_without_credit_names_only_rows_that_change() -> None:
         NOW,
     )
     assert changed.rows() == [("a", NOW), ("c", None)]
+
+
+def test_a_user_under_a_former_e_mail_whose_customer_has_access_again_is_without_credit_no_longer() -> None:
+    ours = owned("username coworker_id without_credit_since\na 1 11-01T00:00\nb 2 11-01T00:00")
+    back = accounts("username coworker_id reason\nnew 1 -\nother 2 no_credit")
+    assert without_credit(back, ours, NOW).rows() == [("a", None)]
 
 
 def test_a_customer_in_no_account_is_reported_and_left_alone_until_proven_gone() -> None:

@@ -79,6 +79,7 @@ def test_an_empty_day() -> None:
         ("job_id printed job_type\n1 n COPY", 50),
         ("job_id cost\n1 -", 0),
         ("job_id cost\n1 0", 0),
+        ("job_id cost\n1 -5", 0),
     ],
 )
 def test_what_papercut_charges(job: str, cents: int) -> None:

@@ -76,13 +76,15 @@ class Mess:
             self.mishaps.append(Mishap(f"a record in Nexudus has {what}", str(customer), shown))
 
     def _hands(self) -> None:
-        renamed, unmarked = list(self._people())[len(ODD_RECORDS) :][:2]
         with self._site.store.connect() as con:
             names = dict(ownership.owned(con, self._site.key).select("coworker_id", "username").iter_rows())
-        self._papercut("rename_user", username=names[renamed], new_name=f"front desk {renamed}")
-        self.mishaps.append(Mishap("staff renamed a user in PaperCut", str(renamed), "rename"))
-        self._papercut("set_user", username=names[unmarked], set={"notes": "VIP, ask before deleting"})
-        self.mishaps.append(Mishap("staff wrote over the notes of a user", str(unmarked)))
+        hands: tuple[tuple[str, dict[str, Any], Mishap], ...] = (
+            ("rename_user", {"new_name": "front desk"}, Mishap("staff renamed a user in PaperCut", "", "rename")),
+            ("set_user", {"set": {"notes": "VIP, ask first"}}, Mishap("staff wrote over the notes of a user", "")),
+        )
+        for (action, values, mishap), customer in zip(hands, list(self._people())[len(ODD_RECORDS) :], strict=False):
+            self._papercut(action, username=names[customer], **values)
+            self.mishaps.append(mishap._replace(subject=str(customer)))
 
     def _guest(self) -> None:
         self._papercut("add_user", username=GUEST, full_name="Guest", internal=True, restricted=False, balance=100)

@@ -46,9 +46,6 @@ EQUIVALENT: dict[Equivalent, str] = {
         '(pl.col("kind") == "undo_credit") & ~pl.col("was_held")', '(~pl.col("was_held"))',
     ): "what is no credit has no number of one, and meets none",
     Equivalent(
-        f"{MONEY}/history.py", 'at, answer = pl.col("printed_at"), pl.lit(value=False)', "False", "True",
-    ): "the eras cover all time",
-    Equivalent(
         f"{MONEY}/attribution.py", '.sort("printed_at", "job_id")', '.sort("printed_at", "job_id")', "",
     ): "`owned` has them in this order; said again, because it is promised here",
     Equivalent(

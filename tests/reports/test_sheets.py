@@ -73,6 +73,7 @@ def november() -> dict[str, pl.DataFrame]:
     sold = told.filter(pl.col("job_id").is_in(["1", "2"]), kind="sale").select(
         "ref", "coworker_id", remote_id=pl.col("job_id").cast(pl.Int64), quantity="amount_cents",
         total_cents=pl.col("amount_cents") + (pl.col("job_id") == "2").cast(pl.Int64),
+        invoiced=pl.lit(value=False),
     )  # fmt: skip
     names = people.select(username="email")
     later = moment("12-02T00:00")

@@ -108,12 +108,10 @@ def powerless(scale: Scale, say: Say) -> Row:
         commits = world.commits()
         every = pairs(commits, scale.seed, tuple(power.LOSSES))
         while done < len(every) and time.monotonic() < end and not bad:
-            for commit, loss in every[done : done + BATCH]:
-                world.powerless(commit, loss, chance)
-            if finding := world.settled():
+            if finding := world.powerless(*every[done], chance):
                 bad = str(finding)
-                say(f"seed {scale.seed}, losses {done} to {done + BATCH}: {every[done : done + BATCH]}: {finding}")
-            done = min(done + BATCH, len(every))
+                say(f"seed {scale.seed}, loss {done}: {every[done]}: {finding}")
+            done += 1
     return Row(
         f"loss of power: {len(commits)} commits x {len(power.LOSSES)} losses", "100 % of pairs, 0 double, 0 lost",
         bad or f"{done} of {len(every)} pairs, {world.kills} runs ended, {world.refused} backups restored, 0 double,"

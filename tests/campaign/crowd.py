@@ -107,9 +107,11 @@ class Crowd:
 
     def _part_refund(self) -> None:
         if (job := self._recent()) and self.jobs[job] > 2:
-            amount = self.random.randint(1, self.jobs[job] - 1)
-            self.harness.refund(job, amount=amount)
-            self.jobs[job] -= amount
+            self._lower(job, self.random.randint(1, self.jobs[job] - 1))
+
+    def _lower(self, job: int, amount: int) -> None:
+        self.harness.refund(job, amount=amount)
+        self.jobs[job] -= amount
 
     def _revise(self) -> None:
         if job := self._recent():

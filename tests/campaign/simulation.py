@@ -47,7 +47,8 @@ CHARGING = {
     "refund": 2,
     "part_refund": 1,
     "revise": 1,
-    "bill": 0.5,
+    "bill": 0.2,
+    "correct": 0.5,
     "gauntlet": 2,
     "kill": 8,
     "run": 1,
@@ -58,7 +59,7 @@ EVERYTHING = {
     "prints": 80, "late_row": 16, "refund": 32, "part_refund": 16, "revise": 16, "top_up": 16, "edit": 16, "pause": 24,
     "kill": 4, "run": 2, "overlap": 0.5, "throttle": 1, "leave": 0.4, "come_back": 0.4, "back_up": 0.6, "restore": 0.3,
     "gauntlet": 2, "free_print": 2, "big_print": 1, "overdraw": 0.5, "bill": 0.6, "strike": 0.6, "desert": 0.3,
-    "lose_mark": 0.1, "cross": 0.3,
+    "lose_mark": 0.1, "correct": 0.3, "cross": 0.3,
 }  # fmt: skip
 """A story about everything; most steps are people, as in life."""
 
@@ -159,6 +160,21 @@ class Simulation(Crowd):
         self._run()
         self.harness.advance(minutes=5)
         self._top_up(holder)
+
+    def _correct(self) -> None:
+        """Jobs are refunded in parts before their invoice, again, and after it, which a person has to put right."""
+        self._heal()
+        before = set(self.jobs)
+        payers = [each for each in PAYERS if each not in self.left]
+        self._submit([self._now()] * 3, cost=40, people=payers)
+        jobs = [job for job in self.jobs if job not in before]
+        self._clean_run()
+        for _ in range(2):
+            self._lower(jobs[0], 10)
+            self._clean_run()
+        self._bill()
+        self._lower(jobs[1], 10)
+        self._clean_run()
 
     def _overlap(self) -> None:
         self._misbehave()

@@ -29,8 +29,8 @@ def test_no_loss_of_power_in_a_commit_charges_twice_or_loses_a_job(folder: Path)
         chance = random.Random(SEED)
         chosen = dict(zip(power.LOSSES, chance.sample(commits, len(power.LOSSES)), strict=True))
         for loss, point in chosen.items():
-            crashes.powerless(point, loss, chance)
-        finding = crashes.settled()
-        assert not finding, f"seed {SEED}: {finding}; replay: python -m tests.campaign power --seed {SEED}"
+            finding = crashes.powerless(point, loss, chance)
+            replay = f"replay: python -m tests.campaign power --seed {SEED}"
+            assert not finding, f"seed {SEED}, {loss}, {point}: {finding}; {replay}"
         assert crashes.kills >= 3, f"only {crashes.kills} of {len(chosen)} losses happened"
         assert crashes.refused, "no warehouse was damaged so that an operator had to restore a backup"

@@ -160,8 +160,8 @@ def charging(scale: Scale, say: Say) -> Row:
         "simulation against the sandbox's ledger",
         f">= {scale.jobs:,} jobs, >= {scale.kills} kills, >= 20 % of calls faulted, 0 double, lost or unexplained,"
         " every state visited, all at rest two runs later",
-        wrong or f"{jobs:,} jobs, {kills} kills, {share:.0%} of {calls:,} calls faulted, 0 double, 0 lost,"
-        f" {unexplained} unexplained, {saw}, in {number} stories",
+        (f"{wrong}. " if wrong else "") + f"{jobs:,} jobs, {kills} kills, {share:.1%} of {calls:,} calls faulted,"
+        f"{'' if wrong else ' 0 double, 0 lost,'} {unexplained} unexplained, {saw}, in {number} stories",
         not wrong and not unexplained and jobs >= scale.jobs and kills >= scale.kills and share >= 0.2,
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ CHARGING = {
     "part_refund": 1,
     "revise": 1,
     "bill": 0.2,
-    "correct": 0.5,
+    "correct": 0.25,
     "gauntlet": 2,
     "kill": 8,
     "run": 1,
@@ -81,7 +81,7 @@ class Simulation(Crowd):
 
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
     assets: tuple[str, ...] = runs.CHARGES
-    faulted: float = 0.2
+    faulted: float = 0.3
     happened: Counter[str] = field(default_factory=Counter[str])
     backups: list[Path] = field(default_factory=list[Path])
     kills: int = 0

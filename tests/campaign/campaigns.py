@@ -37,7 +37,6 @@ BATCH = 8
 CHECK = 200
 """Steps of a story between two looks."""
 
-
 LOT = 100
 """Random worlds that one process looks at before another sandbox is started."""
 

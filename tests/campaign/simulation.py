@@ -162,7 +162,7 @@ class Simulation(Crowd):
         self._top_up(holder)
 
     def _correct(self) -> None:
-        """Jobs are refunded in parts before their invoice, again, and after it, which a person has to put right."""
+        """Jobs are refunded in parts before their invoice, again, and after it, which a person puts right."""
         self._heal()
         before = set(self.jobs)
         payers = [each for each in PAYERS if each not in self.left]
@@ -174,7 +174,7 @@ class Simulation(Crowd):
             self._clean_run()
         self._bill()
         self._lower(jobs[1], 10)
-        self._clean_run()
+        self.settle()
 
     def _overlap(self) -> None:
         self._misbehave()

@@ -18,7 +18,7 @@ class Equivalent(NamedTuple):
     wrong: str
 
 
-MONEY, STORE = "pipeline/domain/money", "pipeline/store"
+MONEY, PEOPLE, STORE = "pipeline/domain/money", "pipeline/domain/people", "pipeline/store"
 
 EQUIVALENT: dict[Equivalent, str] = {
     Equivalent(
@@ -48,6 +48,9 @@ EQUIVALENT: dict[Equivalent, str] = {
     Equivalent(
         f"{MONEY}/attribution.py", '.sort("printed_at", "job_id")', '.sort("printed_at", "job_id")', "",
     ): "`owned` has them in this order; said again, because it is promised here",
+    Equivalent(
+        f"{PEOPLE}/balances.py", 'back=(-pl.col("moved").filter(pl.col("moved") < 0)).sum().cast(EXACT),', "<", "<=",
+    ): "a job that moved nothing adds nothing",
     Equivalent(
         f"{STORE}/lines.py",
         '"SELECT DISTINCT product_id FROM charge WHERE site = $site AND product_id IS NOT NULL ORDER BY ALL",',

@@ -104,9 +104,9 @@ _NOBODY = pl.DataFrame(schema={"username": pl.String, "former": pl.String})
 
 
 def _former_names(found: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """The users that have another name now, known by our mark: username, former."""
-    gone = known.filter("marked").join(found, on="username", how="anti").select("marked_coworker_id", former="username")
-    new = found.filter("marked").join(known, on="username", how="anti").select("username", "marked_coworker_id")
+    """The users that have another name now, known by our mark (one without it names no customer): username, former."""
+    gone = known.join(found, on="username", how="anti").select("marked_coworker_id", former="username")
+    new = found.join(known, on="username", how="anti").select("username", "marked_coworker_id")
     both = new.join(gone, on="marked_coworker_id")
     return both.filter(pl.len().over("marked_coworker_id") == 1).select("username", "former")
 
@@ -141,9 +141,9 @@ def _debits(revisions: pl.DataFrame, known: pl.DataFrame, former: pl.DataFrame) 
 
 def _raised(written: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """What we changed of each balance since its observation: was, raised (done), doubtful (nobody knows whether)."""
-    of_balance = written.filter(pl.col("target").is_not_null()).with_columns(by=pl.col("target") - pl.col("balance"))
+    changes = written.with_columns(by=pl.col("target") - pl.col("balance"))
     return (
-        of_balance.join(known.select(was="username", seen_at="observed_at"), left_on="username", right_on="was")
+        changes.join(known.select(was="username", seen_at="observed_at"), left_on="username", right_on="was")
         .filter(pl.col("happened_at") >= pl.col("seen_at"))
         .group_by(was="username")
         .agg(

@@ -19,7 +19,7 @@ from pipeline.domain import tables
 from pipeline.domain.people import balances
 from pipeline.domain.people.differences import EXACT
 from tests.domain.people.frames import users
-from tests.frames import NOW
+from tests.frames import NOW, shuffled
 
 HOUR = timedelta(hours=1)
 PEOPLE = 400
@@ -229,7 +229,8 @@ def test_a_job_without_a_cost_leaves_the_balance_unexplained_and_nobody_held() -
     day.settle()
     day.act("print", 30)
     day.pending["000001"]["cost"] = None
-    assert day.settle() == {}
+    assert day.run() == {}
+    assert day.run() == {}
 
 
 def test_a_user_that_is_renamed_keeps_what_fell() -> None:
@@ -241,16 +242,6 @@ def test_a_user_that_is_renamed_keeps_what_fell() -> None:
     assert day.settle() == {"bea": 30}
 
 
-def test_nobody_who_is_not_ours_is_held() -> None:
-    day = Day()
-    day.settle()
-    day.act("fall", 30)
-    found = day.known.drop(balances.CARRIED).with_columns(pl.col("observed_at") + HOUR, balance=pl.lit(70).cast(EXACT))
-    nobody = pl.DataFrame(schema={"username": pl.String, "coworker_id": pl.Int64})
-    frame = balances.carried(found, day.known, jobs([]), changes([]), nobody)
-    assert balances.fallen(frame, jobs([]), NOW + HOUR, HOUR).is_empty()
-
-
 # --- the moment of an observation -------------------------------------------------------------------------------------
 
 SECOND = timedelta(seconds=1)
@@ -260,6 +251,12 @@ def seen(balance: str, seconds: float = 0, **columns: Any) -> pl.DataFrame:
     """Ada, of whom 100 was expected, observed some seconds after NOW."""
     frame = users(f"username balance expected\nada {balance} 100")
     return frame.with_columns(observed_at=pl.lit(NOW + seconds * SECOND, balances.TIME), **columns)
+
+
+def later(balance: str, known: pl.DataFrame, log: pl.DataFrame, written: list[dict[str, Any]]) -> pl.DataFrame:
+    """Ada, observed five minutes later."""
+    ours = pl.DataFrame({"username": ["ada"], "coworker_id": [1]})
+    return balances.carried(seen(balance, 300).drop(balances.CARRIED), known, log, changes(written), ours)
 
 
 def revisions(*rows: tuple[int, bool]) -> pl.DataFrame:
@@ -313,21 +310,90 @@ def test_a_person_is_told_after_exactly_the_time_that_a_job_may_take(later: time
 @pytest.mark.parametrize(("at", "expected"), [(0, 130), (-1, 100)])
 def test_a_change_of_ours_counts_from_the_moment_of_the_observation_on(at: int, expected: int) -> None:
     row = {"username": "ada", "balance": Decimal(100), "target": Decimal(130), "outcome": "done"}
-    written = changes([row | {"happened_at": NOW + at * SECOND}])
-    found = seen("90", 300).drop(balances.CARRIED)
-    ours = pl.DataFrame({"username": ["ada"], "coworker_id": [1]})
-    frame = balances.carried(found, seen("100"), jobs([]), written, ours)
+    frame = later("90", seen("100"), jobs([]), [row | {"happened_at": NOW + at * SECOND}])
     assert frame["expected"].to_list() == [expected]
+
+
+@pytest.mark.parametrize(("outcome", "sign", "expected"), [("done", 1, 130), ("done", -1, 70), ("unknown", -1, 70)])
+def test_several_changes_of_ours_since_an_observation_add_up(outcome: str, sign: int, expected: int) -> None:
+    row = {"username": "ada", "balance": Decimal(100), "outcome": outcome, "happened_at": NOW}
+    written = [row | {"target": Decimal(100 + sign * by)} for by in (10, 20)]
+    assert later("50", seen("100"), jobs([]), written)["expected"].to_list() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("balance", "by", "fell_at"), [("70", 0, NOW), ("99.995", 0, None), ("70", 1, None), ("70", -1, NOW)]
+)
+def test_a_fall_is_known_since_it_was_seen_until_we_raise_the_balance(balance: str, by: int, fell_at: Any) -> None:
+    row = {"username": "ada", "balance": Decimal(balance), "outcome": "done", "happened_at": NOW}
+    frame = later(balance, seen(balance), jobs([]), [row | {"target": Decimal(balance) + by}])
+    assert frame["fell_at"].to_list() == [fell_at]
 
 
 @pytest.mark.parametrize(
     ("now", "expected"),
-    [("bea y 1", [100]), ("bea n -", [None]), ("bea y 2", [None]), ("bea y 1\nada y 1", [None, 100])],
-    ids=["renamed", "no mark", "the mark of another", "a second one"],
-)
+    [
+        ("bea y 1", [100]), ("bea n -", [None]), ("bea y 2", [None]), ("bea y 1\nada y 1", [None, 100]),
+        ("bea y 1\ncy y 1", [None, None]),
+    ],
+    ids=["renamed", "no mark", "the mark of another", "a second one", "two instead"],
+)  # fmt: skip
 def test_only_a_user_with_our_mark_takes_over_what_was_expected(now: str, expected: list[int | None]) -> None:
     found = users(f"username marked marked_coworker_id\n{now}").drop(balances.CARRIED)
     found = found.with_columns(balance=pl.lit(70).cast(EXACT), observed_at=pl.lit(NOW + HOUR, balances.TIME))
     ours = found.select("username", coworker_id=1)
     frame = balances.carried(found, seen("100", marked_coworker_id=pl.lit(1, pl.Int64)), jobs([]), changes([]), ours)
     assert frame["expected"].to_list() == expected
+
+
+def test_two_users_who_are_renamed_at_once_each_keep_what_was_expected_of_them() -> None:
+    mark = "username balance marked_coworker_id"
+    found = users(f"{mark}\nbea 70 1\neve 50 2").drop(balances.CARRIED)
+    found = found.with_columns(observed_at=pl.lit(NOW + HOUR, balances.TIME))
+    known = users(f"{mark} expected\nada 70 1 100\ndan 50 2 60")
+    frame = balances.carried(found, known, jobs([]), changes([]), found.select("username", coworker_id=1))
+    assert frame.select("username", "expected", "fell_at").rows() == [("bea", 100, NOW), ("eve", 60, NOW)]
+    fallen = balances.fallen(shuffled(frame), jobs([]), NOW + HOUR, HOUR)
+    assert fallen.select("username", "fallen").rows() == [("bea", 30), ("eve", 10)], "by user name"
+
+
+@pytest.mark.parametrize("why", ["not ours now", "without our mark then", "a job without a cost"])
+def test_of_whom_nobody_can_say_what_was_expected_the_balance_begins_anew(why: str) -> None:
+    known = seen("70", marked=pl.lit(why != "without our mark then"))
+    found = seen("60", 300).drop(balances.CARRIED)
+    ours = pl.DataFrame({"username": ["bea" if why == "not ours now" else "ada"], "coworker_id": [1]})
+    printed = revisions((0, False)).with_columns(cost=pl.lit(None, EXACT))
+    frame = balances.carried(found, known, printed if "cost" in why else jobs([]), changes([]), ours)
+    assert frame.select("expected", "fell_at").row(0) == (None, None)
+    assert balances.fallen(frame, jobs([]), NOW + HOUR, HOUR).is_empty(), "and nobody is held"
+
+
+def test_a_job_whose_cost_becomes_known_later_says_nothing_of_the_balance_before() -> None:
+    later = revisions((-1, False), (0, False)).with_columns(cost=pl.when(revision=1).then("cost"))
+    assert balances.fallen(seen("50"), later, NOW, HOUR).is_empty(), "it took 30, then or before"
+
+
+def test_one_job_without_a_cost_explains_whatever_the_others_leave() -> None:
+    priced = revisions((0, False))
+    both = pl.concat([priced, priced.with_columns(job_id=pl.lit("2"), cost=pl.lit(None, EXACT))])
+    assert balances.fallen(seen("50"), both, NOW, HOUR).is_empty()
+
+
+def test_a_refund_read_after_the_balance_is_no_gift_however_little_is_printed_with_it() -> None:
+    refund = revisions((-1, False), (0, True))
+    cheap = refund.filter(revision=0).with_columns(
+        job_id=pl.lit("2"), cost=pl.lit("0.5").cast(EXACT), first_seen_at=pl.lit(NOW, balances.TIME)
+    )
+    frame = later("129.5", seen("130"), pl.concat([refund, cheap]), [])
+    assert frame["expected"].to_list() == [Decimal("129.5")]
+
+
+@pytest.mark.parametrize(
+    ("within", "wait"), [(balances.LOGGED_WITHIN, timedelta(hours=1)), (balances.IN_FILES_WITHIN, timedelta(days=2))]
+)
+def test_a_database_may_log_a_job_for_an_hour_and_files_come_within_two_days(
+    within: timedelta, wait: timedelta
+) -> None:
+    times = [NOW + wait - SECOND, NOW + wait]
+    told = [balances.fallen(seen("70"), jobs([]), time, within)["told"].item() for time in times]
+    assert told == [False, True]

@@ -46,6 +46,14 @@ EQUIVALENT: dict[Equivalent, str] = {
         '(pl.col("kind") == "undo_credit") & ~pl.col("was_held")', '(~pl.col("was_held"))',
     ): "what is no credit has no number of one, and meets none",
     Equivalent(
+        f"{MONEY}/charges.py",
+        '.with_columns(amount=pl.max_horizontal(0, amount(rules) - pl.col("kept").fill_null(0)))', "0", "-1",
+    ): "less than nothing lacks no more than nothing does: what a person kept is not decided",
+    Equivalent(
+        f"{MONEY}/charges.py",
+        'row = lines["place"] - jobs.select(pl.col("place").min().fill_null(0)).item()', ".fill_null(0)", "",
+    ): "without jobs there are no lines, whatever is taken from their places",
+    Equivalent(
         f"{MONEY}/attribution.py", '.sort("printed_at", "job_id")', '.sort("printed_at", "job_id")', "",
     ): "`owned` has them in this order; said again, because it is promised here",
     Equivalent(

@@ -15,7 +15,7 @@ from pipeline.domain.money.charges import print_charges
 from pipeline.domain.money.history import ACCESS, Past, kept
 from pipeline.domain.money.reasons import RULES
 from pipeline.domain.money.references import found_in
-from pipeline.domain.money.reversals import live
+from pipeline.domain.money.reversals import TAKEN_BACK, live, replacing, taken_back
 from pipeline.domain.people.accounts import print_accounts
 from tests.frames import (
     LEDGER,
@@ -332,6 +332,55 @@ def test_a_line_that_was_never_sent_and_is_void_with_its_reversal_is_decided_aga
     assert gone.charge().is_empty()
     back = gone.but(jobs=jobs("job_id revision\n1 2")).charge()
     assert short(back) == [("1", "sale", 1, 50, "priced", "money")]
+
+
+def refused(world: World, undoes: str) -> World:
+    """A person refuses the reversal of a line, so what was decided in place of it is taken back."""
+    reversal = world.ledger.filter(pl.col("undoes") == undoes)["ref"].item()
+    placed = replacing(world.ledger, reversal)
+    gone = pl.col("ref").is_in([reversal, *placed["ref"]])
+    lines = world.ledger.with_columns(state=pl.when(gone).then(pl.lit("void")).otherwise("state"))
+    return world.but(ledger=pl.concat([lines, ledger(taken_back(placed, TAKEN_BACK), undo_sale="confirmed")]))
+
+
+@pytest.mark.parametrize("last", ["priced", "sending", "unknown", "held", "confirmed", "void"])
+def test_what_lacks_beside_a_use_that_stays_is_charged_once_every_other_reversal_is_settled(last: str) -> None:
+    """60 cents came from two credits, and the job costs 80: a person keeps the first use, Nexudus takes its time."""
+    before = World(PAYER, jobs("job_id cost\n1 60"), grants("credit_id remaining_uses\n1 30\n2 30"))
+    used = before.enter(before.charge(), credit="confirmed").but(grants=grants("credit_id remaining_uses\n1 0\n2 0"))
+    dearer = used.but(jobs=jobs("job_id revision cost\n1 1 80"))
+    dearer = dearer.enter(dearer.charge(), undo_credit=last)
+    first, _ = used.ledger["ref"]
+    lacks = {"confirmed": [("1", "sale", 1, 50, "priced", "money")], "void": [("1", "sale", 1, 20, "priced", "money")]}
+    assert short(refused(dearer, first).charge()) == lacks.get(last, [])
+
+
+def test_the_held_rest_of_a_job_whose_charge_stays_is_decided_again_with_its_next_change() -> None:
+    before = world("job_id cost\n1 60")
+    sold = before.enter(before.charge(), sale="confirmed").but(customers=customers("coworker_id pay\n1 n"))
+    dearer = sold.but(jobs=jobs("job_id revision cost\n1 1 80"))
+    kept_ = refused(dearer.enter(dearer.charge()), sold.ledger["ref"].item())
+    rest = kept_.charge()
+    assert short(rest) == [("1", "sale", 2, 20, "held", "overdrawn")]
+    richer = kept_.enter(rest).but(grants=grants("credit_id remaining_uses\n1 20"))
+    assert richer.charge().is_empty()
+    assert short(richer.but(jobs=jobs("job_id revision cost printer\n1 2 80 attic")).charge()) == [
+        ("1", "credit", 0, 20, "priced", "credits"),
+        ("1", "undo_sale", 2, 20, "priced", "job_changed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "decided"),
+    [
+        (33, [("1", "sale", 34, 30, "priced", "money"), ("1", "undo_sale", 33, 50, "priced", "job_changed")]),
+        (34, [("1", "sale", 35, 30, "held", "too_many_changes"), ("1", "undo_sale", 34, 50, "priced", "job_changed")]),
+        (35, []),
+    ],
+)
+def test_the_last_line_that_a_job_has_a_reference_for_is_held(before: int, decided: list[Any]) -> None:
+    after = revised("job_id revision cost\n1 1 30")
+    assert short(after.but(ledger=after.ledger.with_columns(seq=pl.lit(before, pl.Int64))).charge()) == decided
 
 
 # --- invariants -------------------------------------------------------------------------------------------------------

@@ -120,6 +120,12 @@ def test_a_refund_that_was_not_yet_given_back_is_given_back_on_retry() -> None:
     assert past.decided("priced").charge().is_empty(), "the line that is retried is the only reversal"
 
 
+def test_a_use_whose_job_has_no_cost_any_more_may_have_been_given_back() -> None:
+    past = Past.begin(ONE).change(cost=pl.lit(None, pl.Decimal(18, 6)))
+    assert kinds(past.world.charge()) == ["1 sale 0", "1 undo_credit 50"]
+    assert kinds(past.recovered()) == ["1 undo_credit 50"]
+
+
 def test_a_job_that_costs_something_else_since_is_neither_given_back_nor_used_twice() -> None:
     past = Past.begin(ONE).change(cost=pl.lit(Decimal(30))).charged()
     assert kinds(past.recovered()) == ["1 credit 30", "1 undo_credit 50"]

@@ -26,7 +26,7 @@ def rows(text: str) -> pl.DataFrame:
 
 HELD = rows(
     "action username changes code target\n"
-    "hold a balance fell 45\nhold b balance no_effect 45\nhold c full_name no_effect -\nhold d - foreign -"
+    "hold a balance fell 45\nhold b balance no_effect 45\nhold c email no_effect -\nhold d - foreign -"
 ).with_columns(pl.col("changes").fill_null(""))
 
 

@@ -157,6 +157,14 @@ def test_what_gives_and_takes_access_goes_right_behind_the_removals_and_decorati
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("removal", "change"), [("delete", "create"), ("disable", "hold")])
+def test_who_is_deleted_leaves_a_seat_of_the_licence_to_somebody_new(removal: Any, change: str) -> None:
+    people, site = accounts("username reason\na suspended\nb no_pin\nc -\nd -"), rules(licence_users=2, removal=removal)
+    plan = planned(people, users("username\na\nb"), owned("username\na\nb"), site=site)
+    found = dict(plan.select("username", "action").iter_rows())
+    assert found == {"a": "remove", "b": "hold", "c": change, "d": "hold"}, "one seat, not one for each that is held"
+
+
 def test_row_order_of_the_inputs_does_not_matter() -> None:
     world = random_world(random.Random(7), size=40)
     assert world.plan().equals(world.plan(seed=1))
@@ -178,6 +186,16 @@ def test_markdown_groups_reasons_and_stops_at_fifty_rows() -> None:
     assert "The first 50 of 120 rows:" in text
     assert text.count("| adjust | u") == 50
     assert text.startswith("**Blocked (remove)**: Stop.")
+
+
+def test_markdown_tells_the_most_frequent_reason_of_an_action_first_and_then_by_name() -> None:
+    plan = pl.concat([_rows("hold", 9), _rows("adjust", 3), _rows("update", 1)])
+    text = markdown(plan.with_columns(reason=pl.Series([*"aaaabbccc", *"eed", "x"])), Verdict({}, {}))
+    told = [line for line in text.splitlines() if line.startswith("| ") and line.count("|") == 5]
+    assert told[2:] == [
+        "| update | 1 |  | x |", "| adjust | 2 |  | e |", "| adjust | 1 |  | d |",
+        "| hold | 4 |  | a |", "| hold | 3 |  | c |", "| hold | 2 |  | b |",
+    ]  # fmt: skip
 
 
 def test_markdown_cells_cannot_break_the_table() -> None:

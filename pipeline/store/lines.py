@@ -119,10 +119,8 @@ def lines_shown(con: Connection, site: str, jobs: pl.DataFrame) -> pl.DataFrame:
 
 def lines_of(con: Connection, site: str, jobs: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFrame:
     """The lines of a site that belong to some jobs, or that some sales in Nexudus (column ref) name."""
-    named = query(
-        con, "SELECT DISTINCT job_id FROM charge WHERE list_contains($refs, ref)", refs=sales["ref"].to_list()
-    )
-    return lines_of_site(con, site, pl.concat([jobs.select("job_id"), named]).unique())
+    named = query(con, "SELECT job_id FROM charge WHERE list_contains($refs, ref)", refs=sales["ref"].to_list())
+    return lines_of_site(con, site, pl.concat([jobs.select("job_id"), named]))
 
 
 def lines_in(con: Connection, site: str, *states: str) -> pl.DataFrame:
@@ -270,12 +268,12 @@ def moved_by(con: Connection, run_id: str) -> pl.DataFrame:
 
 def has_sent(con: Connection, site: str) -> bool:
     """Whether any sale of the site ever left this ledger or was taken over into it."""
-    row = con.execute(
-        "SELECT count(*) FROM charge_event e JOIN charge c USING (ref)"
-        " WHERE c.site = $site AND c.kind = 'sale' AND (e.state = 'sending' OR e.remote_id IS NOT NULL)",
+    found = con.execute(
+        "SELECT ref FROM charge_event e JOIN charge c USING (ref)"
+        " WHERE c.site = $site AND c.kind = 'sale' AND (e.state = 'sending' OR e.remote_id IS NOT NULL) LIMIT 1",
         {"site": site},
-    ).fetchone()
-    return bool(row and row[0])
+    )
+    return found.fetchone() is not None
 
 
 def newest_sales(

@@ -78,7 +78,7 @@ def test_lines_as_a_report_shows_them_are_those_of_the_site_with_the_reason_only
 def test_sales_name_jobs_too(store: Warehouse) -> None:
     enter(store, charge("1"), charge("2"), charge("3"), of_leeds("2"))
     with store.connect() as con:
-        found = lines.lines_of(con, "london", wanted("1"), pl.DataFrame({"ref": [ref("2"), "unknown"]}))
+        found = lines.lines_of(con, "london", wanted("1", "1"), pl.DataFrame({"ref": [ref("2"), ref("1"), "unknown"]}))
     assert found["ref"].to_list() == sorted([ref("1"), ref("2")])
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from pipeline.domain import tables
 from pipeline.domain.money import recovery
-from pipeline.domain.money.references import reference
-from pipeline.domain.money.reversals import standing
+from pipeline.domain.money.references import reference, site_code
+from pipeline.domain.money.reversals import RETRIED, standing, taken_back
 from tests.frames import LEDGER, NOW, World, customers, grants, jobs, ledger, names_of, short
 
 PEOPLE = customers("coworker_id pay\n1 n\n2 y\n3 y")
@@ -238,10 +238,17 @@ def test_the_credit_that_would_have_paid_is_the_one_that_is_asked_about(credits_
 
 
 def test_of_two_credits_that_name_a_job_the_later_use_is_the_one_that_paid() -> None:
-    first, second = (reference("london", "1", "credit", seq) for seq in (0, 1))
+    first, second = (reference("london", "1", "credit", seq) for seq in (1, 2))
     past = Past(World(PEOPLE, jobs(ONE), grants(f"credit_id last_use\n73 {first}\n71 {second}")), ledger())
     found = recovery.unproven(past.site(past.proved())).select("ref", "credit_id", "amount_cents").rows()
     assert sorted(found) == [(first, 73, 0), (second, 71, 50)]
+
+
+def test_a_credit_names_a_line_of_this_site_if_it_names_a_use_or_its_reversal() -> None:
+    named = [("london", "credit"), ("london", "undo_credit"), ("leeds", "credit"), ("london", "sale")]
+    rows = [f"{number} {reference(site, '1', kind, 0)}" for number, (site, kind) in enumerate(named)]
+    found = grants("\n".join(["credit_id last_use", *rows])).with_columns(email_key=pl.lit("c1@example.com"))
+    assert recovery.last_lines(found, site_code("london"))["credit_id"].to_list() == [0, 1]
 
 
 def test_a_credit_of_the_team_is_asked_about_where_the_customer_has_none_of_its_own() -> None:
@@ -265,6 +272,28 @@ def test_jobs_of_nobody_and_of_shared_accounts_are_not_asked_about() -> None:
     assert asked("credit_id\n71", job="job_id refunded\n1 y") == []
     assert asked("credit_id\n71", job="job_id cost\n1 0") == []
     assert asked("credit_id\n71", job="job_id cost\n1 1") == [(1, 71, 1)], "a cent is asked about"
+    named = f"credit_id last_use\n71 {reference('london', '1', 'credit', 0)}"
+    assert asked(named, job="job_id username\n1 staff") == [(1, 71, 1)], "whose credit names the job, had it"
+
+
+def test_a_job_is_that_of_whom_it_was_charged_to_last() -> None:
+    first = Past.begin(ONE).world
+    other = first.ledger.with_columns(
+        revision=pl.lit(1, pl.Int64), seq=pl.lit(1, pl.Int64), coworker_id=pl.lit(2, pl.Int64),
+        email_key=pl.lit("c2@example.com"), ref=pl.lit(reference("london", "1", "credit", 1)),
+    )  # fmt: skip
+    used = pl.concat([other, first.ledger])
+    back = taken_back(used.select(tables.columns("print_charges").names()), RETRIED)
+    past = Past(first.but(grants=CREDITS), pl.concat([used, ledger(back, undo_credit="confirmed")]))
+    found = recovery.unproven(past.site(past.backup))
+    assert found.select("coworker_id", "credit_id", "seq", "email_key").rows() == [(2, 72, 2, "c2@example.com")]
+
+
+def test_the_last_use_that_a_reference_has_a_number_for_is_asked_about() -> None:
+    last = reference("london", "1", "credit", 35)
+    past = Past(World(PEOPLE, jobs(ONE), grants(f"credit_id last_use\n71 {last}")), ledger())
+    found = recovery.unproven(past.site(past.proved()))
+    assert found.select("ref", "seq", "amount_cents").rows() == [(last, 35, 50)]
 
 
 def test_a_new_line_never_takes_a_reference_that_a_recovered_reversal_has() -> None:

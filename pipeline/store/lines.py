@@ -133,7 +133,7 @@ def lines_in(con: Connection, site: str, *states: str) -> pl.DataFrame:
 
 def sites_of(con: Connection) -> list[str]:
     """The sites that have a line, whether they are in bridge.toml or not."""
-    return [row[0] for row in con.execute("SELECT DISTINCT site FROM charge ORDER BY site").fetchall()]
+    return query(con, "SELECT DISTINCT site FROM charge ORDER BY site")["site"].to_list()
 
 
 def retried_sales(con: Connection, site: str) -> pl.DataFrame:
@@ -357,11 +357,10 @@ def never_sent(con: Connection, refs: list[str]) -> list[str]:
 
 def products_of(con: Connection, site: str, now: int | None) -> list[int]:
     """The products of which sales of a site were ever made, and the one of now."""
-    rows = con.execute(
-        "SELECT DISTINCT product_id FROM charge WHERE site = $site AND product_id IS NOT NULL ORDER BY ALL",
-        {"site": site},
-    ).fetchall()
-    return sorted({row[0] for row in rows} | ({now} if now else set[int]()))
+    made = query(
+        con, "SELECT DISTINCT product_id FROM charge WHERE site = $site AND product_id IS NOT NULL", site=site
+    )["product_id"].to_list()
+    return sorted({*made, *([now] if now else [])})
 
 
 def jobs_of(con: Connection, site: str, *, ref: str | None = None, job_id: str | None = None) -> list[str]:

@@ -61,13 +61,19 @@ EQUIVALENT: dict[Equivalent, str] = {
     ): "a job that moved nothing adds nothing",
     Equivalent(
         f"{STORE}/lines.py",
-        '"SELECT DISTINCT product_id FROM charge WHERE site = $site AND product_id IS NOT NULL ORDER BY ALL",',
+        'con, "SELECT DISTINCT product_id FROM charge WHERE site = $site AND product_id IS NOT NULL", site=site',
         "DISTINCT ", "",
     ): "a set is made of them; without it a row would come for each line",
     Equivalent(
         f"{STORE}/lines.py", '"SELECT DISTINCT held.ref FROM charge_event held JOIN charge_event done"',
         "DISTINCT ", "",
     ): "they are looked for in a list, where twice is once",
+    Equivalent(
+        f"{STORE}/lines.py", 'con.unregister("wanted")', 'con.unregister("wanted")', "pass",
+    ): "the next call puts its own frame in the place; it frees memory",
+    Equivalent(
+        f"{STORE}/lines.py", 'con.unregister("extract")', 'con.unregister("extract")', "pass",
+    ): "the next call puts its own frame in the place; it frees memory",
     Equivalent(
         f"{STORE}/ledger.py", 'con.unregister("moving")', 'con.unregister("moving")', "pass",
     ): "the next call puts its own frame in the place; it frees memory",

@@ -259,6 +259,23 @@ def test_a_sale_that_was_held_after_it_was_done_is_one_that_went_whatever_became
         assert lines.deleted_sales(con, "london").select("job_id", "state").rows() == [("1", "held"), ("2", "void")]
 
 
+def test_a_sale_was_charged_by_hand_if_it_was_confirmed_last_without_an_id(store: Warehouse) -> None:
+    enter(store, *(charge(job) for job in "123456"))
+    moved(store, "1", "held", "confirmed")
+    moved(store, "2", "sending", "confirmed", remote_id=2)
+    moved(store, "3", "held", "confirmed", "held")
+    moved(store, "4", "sending", "confirmed", remote_id=4)
+    moved(store, "4", "held", "confirmed")
+    moved(store, "5", "held", "confirmed")
+    moved(store, "5", "held", "confirmed", remote_id=5)
+    moved(store, "6", "confirmed")
+    with store.connect() as con:
+        found = lines.by_hand(con, [ref(job) for job in "54321"])
+    assert found == sorted([ref("1"), ref("3"), ref("4")]), (
+        "the last confirmation counts, whatever came before or since"
+    )
+
+
 def test_lost_answers_are_counted_line_by_line(store: Warehouse) -> None:
     enter(store, charge("1"), charge("2"), charge("3"))
     moved(store, "1", "sending", "unknown", "priced", "sending", "unknown")

@@ -54,6 +54,12 @@ EQUIVALENT: dict[Equivalent, str] = {
         'row = lines["place"] - jobs.select(pl.col("place").min().fill_null(0)).item()', ".fill_null(0)", "",
     ): "without jobs there are no lines, whatever is taken from their places",
     Equivalent(
+        f"{MONEY}/charges.py", "_ROWS = 500_000  # jobs whose lines are made at a time", "500_000", "500001",
+    ): "the lines are the same, however many jobs are decided at a time",
+    Equivalent(
+        f"{MONEY}/charges.py", "_ROWS = 500_000  # jobs whose lines are made at a time", "500_000", "499999",
+    ): "the lines are the same, however many jobs are decided at a time",
+    Equivalent(
         f"{MONEY}/attribution.py", '.sort("printed_at", "job_id")', '.sort("printed_at", "job_id")', "",
     ): "`owned` has them in this order; said again, because it is promised here",
     Equivalent(

@@ -14,7 +14,7 @@ from pipeline.domain.money.attribution import attributed, unsettled
 from pipeline.domain.money.charges import print_charges
 from pipeline.domain.money.history import ACCESS, Past, kept
 from pipeline.domain.money.reasons import RULES
-from pipeline.domain.money.references import found_in
+from pipeline.domain.money.references import found_in, reference
 from pipeline.domain.money.reversals import TAKEN_BACK, live, replacing, taken_back
 from pipeline.domain.people.accounts import print_accounts
 from tests.frames import (
@@ -276,6 +276,21 @@ def test_a_user_renamed_in_papercut_renames_old_jobs_and_they_stay_with_their_cu
         ("sale", 1, 30),
         ("undo_sale", 1, 50),
     ]
+
+
+def test_a_job_with_lines_of_two_customers_stays_with_the_later_one() -> None:
+    before = World(customers("coworker_id pay\n1 y\n2 y"), ONE)
+    first = before.charge()
+    later = first.with_columns(
+        revision=pl.lit(1, pl.Int64), seq=pl.lit(1, pl.Int64), coworker_id=pl.lit(2, pl.Int64),
+        email_key=pl.lit("c2@example.com"), ref=pl.lit(reference("london", "1", "sale", 1)),
+    )  # fmt: skip
+    both = before.enter(pl.concat([later, first]), sale="confirmed")
+    lines = both.but(jobs=jobs("job_id revision cost\n1 2 120")).charge()
+    assert lines.filter(kind="sale").select("coworker_id", "email_key", "amount_cents").rows() == [
+        (2, "c2@example.com", 120)
+    ]
+    assert lines.filter(kind="undo_sale").height == 2
 
 
 def test_a_waived_job_that_is_refunded_is_no_longer_waived() -> None:

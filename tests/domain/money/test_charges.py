@@ -333,6 +333,19 @@ def test_what_a_person_voided_stays_free_and_a_change_asks_again() -> None:
     assert "50 cents" in changed["reason"].item()
 
 
+def test_a_job_that_two_credits_paid_is_one_job_for_what_it_costs_and_what_a_person_voided() -> None:
+    before = World(PAYER, jobs("job_id cost\n1 60"), grants("credit_id remaining_uses\n1 40\n2 20"))
+    used = before.enter(before.charge(), credit="confirmed").but(grants=grants())
+    assert used.but(jobs=jobs("job_id revision cost printer\n1 1 60 attic")).charge().is_empty()
+    second = pl.when(credit_id=2).then(pl.lit("void")).otherwise("state")
+    voided = used.but(ledger=used.ledger.with_columns(state=second))
+    assert voided.but(jobs=jobs("job_id revision cost printer\n1 1 60 attic")).charge().is_empty()
+    assert short(voided.but(jobs=jobs("job_id revision cost\n1 1 80")).charge()) == [
+        ("1", "sale", 0, 80, "held", "voided_before"),
+        ("1", "undo_credit", 0, 40, "priced", "job_changed"),
+    ]
+
+
 def test_a_reversal_that_a_person_refused_is_not_tried_again() -> None:
     after = revised("job_id revision refunded\n1 1 y")
     kept = after.enter(after.charge(), undo_sale="void")

@@ -383,6 +383,15 @@ def test_what_lacks_beside_a_use_that_stays_is_charged_once_every_other_reversal
     assert short(refused(dearer, first).charge()) == lacks.get(last, [])
 
 
+@pytest.mark.parametrize("state", ["confirmed", "invoiced", "unknown"])
+def test_what_lacks_beside_a_sale_that_stays_waits_for_no_sale(state: str) -> None:
+    before = world("job_id cost\n1 60")
+    sold = before.enter(before.charge(), sale=state)
+    dearer = sold.but(jobs=jobs("job_id revision cost\n1 1 80"))
+    stays = refused(dearer.enter(dearer.charge()), sold.ledger["ref"].item())
+    assert short(stays.charge()) == [("1", "sale", 2, 20, "priced", "money")]
+
+
 def test_the_held_rest_of_a_job_whose_charge_stays_is_decided_again_with_its_next_change() -> None:
     before = world("job_id cost\n1 60")
     sold = before.enter(before.charge(), sale="confirmed").but(customers=customers("coworker_id pay\n1 n"))

@@ -133,7 +133,6 @@ def _before(ledger: pl.DataFrame) -> pl.DataFrame:
         **{f"{kind}s": pl.col("seq").filter(original == kind).max() + 1 for kind in ORIGINALS},
     )
     stands, kept = pl.col("stands"), pl.col("kept")
-    alive = (stands == "live") & ~kept
     stood_for = (
         standing(ledger)
         .filter(stands != "undone")
@@ -144,8 +143,7 @@ def _before(ledger: pl.DataFrame) -> pl.DataFrame:
             stood_at=pl.col("revision").filter(~kept).max(),
             standing=pl.col("amount_cents").filter(~kept).sum(),
             kept=pl.col("amount_cents").filter(kept).sum(),
-            alive=alive.any(),
-            waiting=(alive & _held() & pl.col("rule").is_in(HELD)).any(),
+            waiting=(~kept & _held() & pl.col("rule").is_in(HELD)).any(),
             voided=(stands == "voided").any(),
         )
     )
@@ -161,7 +159,7 @@ def _cases(
     *,
     assigned: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """The jobs to `undo`, to `decide`, or both, with what stands `before`; by (printed_at, job_id).
+    """The jobs to `undo` (those of their lines that are live), to `decide`, or both; by (printed_at, job_id).
 
     What a person refused to reverse is paid: only what the job costs beyond that is decided, then and when it changes.
     """
@@ -189,7 +187,7 @@ def _cases(
             .otherwise(again | (pl.col("ours") & _charged_since(rules) & mature)),
             # A person who lets a job be decided again has seen what held it, unless it costs something else now.
             asked=pl.when(again & (pl.col("amount") == pl.col("asked_amount"))).then("asked"),
-            undo=pl.col("alive") & changed & (differs | ~chargeable),
+            undo=changed & (differs | ~chargeable),
         )
         .filter(pl.col("decide") | pl.col("undo"))
         .with_columns(pl.col("sales", "credits", "waives").fill_null(0))

@@ -169,6 +169,15 @@ def test_money_needs_no_person() -> None:
     assert standing_cents(past.decided().ledger) == {"3": 55, "4": 25}
 
 
+def test_the_reversal_of_a_sale_that_is_gone_with_its_job_is_done() -> None:
+    past = Past.begin("job_id username cost\n1 c3@example.com 50")
+    sale = past.backup["ref"].to_list()
+    assert recovery.reversed_sales(past.site(past.backup), sale).is_empty(), "a person deleted it"
+    found = recovery.reversed_sales(past.change(refunded=True).site(past.backup), sale)
+    assert short(found) == [("1", "undo_sale", 0, 50, "confirmed", "recovered")]
+    assert found["undoes"].to_list() == sale
+
+
 def test_money_for_a_job_that_changed_once_more_is_corrected() -> None:
     past = Past.begin("job_id username cost\n3 c3@example.com 50").change(cost=pl.lit(Decimal(40))).charged()
     past = past.change(cost=pl.lit(Decimal(30)))

@@ -31,6 +31,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from pipeline.sandbox.control import Control, Site, set_switches
 from pipeline.sandbox.core import Clock, Core
 from pipeline.sandbox.database import BorrowedCluster, Cluster
+from pipeline.sandbox.manners import Manner, NexudusManner, PaperCutManner
 from pipeline.sandbox.misbehaviour import CLOSED, Perform, misbehave, response
 from pipeline.sandbox.nexudus import Answer, Nexudus
 from pipeline.sandbox.nexudus.records import dump, load
@@ -103,7 +104,7 @@ class Sandbox:
         async def perform() -> Answer:
             return self.nexudus.answer(request.method, path, request.url.query, request.headers, body)
 
-        return await self._call("nexudus", self.nexudus.call_name(request.method, path), perform)
+        return await self._call("nexudus", self.nexudus.call_name(request.method, path), perform, NexudusManner())
 
     async def xmlrpc(self, request: Request) -> Response:
         """A call of a site's PaperCut web services."""
@@ -119,7 +120,7 @@ class Sandbox:
             except ParseError as error:
                 return self._unreadable(str(error))
 
-        return await self._call(name, call_name(body), perform)
+        return await self._call(name, call_name(body), perform, PaperCutManner())
 
     def _unreadable(self, reason: str) -> Answer:
         """What the library does with a request that is not XML-RPC: its servlet fails, or it hangs up."""
@@ -128,7 +129,7 @@ class Sandbox:
         page = f"<html><body><h2>HTTP ERROR 500</h2><pre>ParseFailed: {escape(reason)}</pre></body></html>"
         return Answer(500, page.encode("utf-8", "replace"), "text/html;charset=utf-8")
 
-    async def _call(self, target: str, call: str, perform: Perform) -> Response:
+    async def _call(self, target: str, call: str, perform: Perform, manner: Manner) -> Response:
         """Count the call, let what is due happen, then answer: as asked, or as a planned fault says."""
         self.core.count(target, call)
         await self.core.settle()
@@ -136,7 +137,7 @@ class Sandbox:
             await asyncio.sleep(latency / 1000)
         fault = self.core.faults.take(target, call)
         if fault is not None:
-            return await misbehave(self.core, fault, perform)
+            return await misbehave(self.core, fault, perform, manner)
         return response(await perform())
 
     def ready(self, address: str) -> Json:

@@ -109,14 +109,15 @@ class Sandbox:
     async def xmlrpc(self, request: Request) -> Response:
         """A call of a site's PaperCut web services."""
         name = request.path_params["name"]
-        if name not in self.sites:
-            return Response("no such site", 404)
+        site = self.sites.get(name)
+        if not isinstance(site, PaperCutSite):
+            return Response(f"no site {name} with a PaperCut server", 404)
         body = await request.body()
         client = request.client.host if request.client else ""
 
         async def perform() -> Answer:
             try:
-                return Answer(200, await self.sites[name].rpc(body, client), "text/xml")
+                return Answer(200, await site.rpc(body, client), "text/xml")
             except ParseError as error:
                 return self._unreadable(str(error))
 
@@ -147,14 +148,7 @@ class Sandbox:
             "nexudus_email": self.nexudus.signin.email,
             "nexudus_password": self.nexudus.signin.password,
             "control_url": f"{address}/control",
-            "sites": {
-                name: {
-                    "papercut_url": f"{address}/sites/{name}/rpc/api/xmlrpc",
-                    "token": site.token,
-                    "jobs_uri": site.jobs_uri,
-                }
-                for name, site in self.sites.items()
-            },
+            "sites": {name: site.ready(address) for name, site in self.sites.items()},
         }
 
 

@@ -1,13 +1,14 @@
 """The control endpoint of the sandbox: its truth, its clock, its switches and faults, and people in both services.
 
 What belongs here: `/control/...` as the design's section 8 fixes it, plus `/control/nexudus` and `/control/papercut`,
-which play administrators, and `/control/export`. What does not: the services; nothing here is counted as a call.
+which play administrators, and what only one print system has. What does not: the services; nothing here is counted as a
+call.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -34,12 +35,17 @@ POST_FAULTS = {
 }
 """The switch `post_fault` as the fault it plans, `post_fault_times` times."""
 
+DEEDS = ("papercut", "export")
+"""What only PaperCut has: an action by hand (`papercut/people.py`), its print files once more (`print_files.py`)."""
+
 
 class Site(Protocol):
-    """What the sandbox needs of a site's PaperCut server (`papercut.py`)."""
+    """What the sandbox needs of a site's print system (`papercut/site.py`)."""
 
-    token: str
-    jobs_uri: str
+    @property
+    def deeds(self) -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        """What only such a system can be asked to do, by the names of `DEEDS`."""
+        ...
 
     @property
     def unit(self) -> AbstractContextManager[None, bool | None]:
@@ -54,8 +60,8 @@ class Site(Protocol):
         """End."""
         ...
 
-    async def rpc(self, body: bytes, client_ip: str) -> bytes:
-        """The answer to an XML-RPC request."""
+    def ready(self, address: str) -> dict[str, Any]:
+        """The site's entry in the ready file of a sandbox at an address."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -72,14 +78,6 @@ class Site(Protocol):
 
     def refund(self, request: dict[str, Any]) -> dict[str, Any]:
         """Staff refunds a job."""
-        ...
-
-    def act(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Somebody does something by hand."""
-        ...
-
-    def export(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The print files are written once more."""
         ...
 
 
@@ -117,8 +115,7 @@ class Control:
             Route("/switches", self.switches, methods=["POST"]),
             Route("/print", self.print_jobs, methods=["POST"]),
             Route("/refund", self.refund, methods=["POST"]),
-            Route("/papercut", self.act, methods=["POST"]),
-            Route("/export", self.export, methods=["POST"]),
+            *(Route(f"/{deed}", self.act, methods=["POST"], name=deed) for deed in DEEDS),
             Route("/nexudus", self.edit, methods=["POST"]),
         ]
         senseless = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -203,14 +200,15 @@ class Control:
         return _answer(self._site(body).refund(body))
 
     async def act(self, request: Request) -> Response:
-        """Do what somebody does by hand in a site's PaperCut, or to its database: `papercut/people.py`."""
-        body = await _body(request)
-        return _answer(self._site(body).act(body))
-
-    async def export(self, request: Request) -> Response:
-        """Write a site's print files once more, with other names or another form of the time: `print_files.py`."""
-        body = await _body(request)
-        return _answer(self._site(body).export(body))
+        """Do something that only one print system has: `DEEDS`."""
+        body, deed = await _body(request), request.url.path.rpartition("/")[2]
+        deeds = self._site(body).deeds
+        if deed not in deeds:
+            message = (
+                f"/control/{deed} is not for the print system of site {body['site']!r}, which has {', '.join(deeds)}"
+            )
+            raise ValueError(message)
+        return _answer(deeds[deed](body))
 
     async def edit(self, request: Request) -> Response:
         """Change Nexudus as a person in its screens would; the answer is the record."""

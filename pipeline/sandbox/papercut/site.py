@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -90,6 +91,19 @@ class PaperCutSite:
         await self._proxy.start()
         address = f"{READER}:{quote(self._cluster.password)}@127.0.0.1:{self._proxy.port}"
         self.jobs_uri = f"postgresql+psycopg://{address}/{quote(self._database.name)}"
+
+    @property
+    def deeds(self) -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        """What `/control` can ask of such a site only."""
+        return {"papercut": self.act, "export": self.export}
+
+    def ready(self, address: str) -> dict[str, Any]:
+        """The site's entry in the ready file."""
+        return {
+            "papercut_url": f"{address}/sites/{self.name}/rpc/api/xmlrpc",
+            "token": self.token,
+            "jobs_uri": self.jobs_uri,
+        }
 
     async def stop(self) -> None:
         """Close the database's connections; the cluster removes the files."""

@@ -41,7 +41,7 @@ def start(world: dict[str, Any], folder: Path) -> Generator[dict[str, Any]]:
         DidNotStartError: with the end of its log.
     """
     words = prepare(world, folder)
-    if world.get("sites"):
+    if any(site.get("system") != "ezeep" for site in world.get("sites", {}).values()):
         words += ["--database-server", database_server().address]
     process = WARM.Process(target=_serve, args=(words, folder / LOG, dict(os.environ)), daemon=True)
     process.start()

@@ -1,7 +1,8 @@
-"""The sandbox as one process on this machine: both services and their control over HTTP, started and stopped cleanly.
+"""The sandbox as one process on this machine: its services and their control over HTTP, started and stopped cleanly.
 
 What belongs here: addresses, the server, the ready file, and `start` for tests and the demo. What does not: what the
-services answer (`nexudus/`, `papercut.py`), the control endpoint (`control.py`), broken answers (`misbehaviour.py`).
+services answer (`nexudus/`, `papercut/`, `ezeep/`), the control endpoint (`control.py`), broken answers
+(`misbehaviour.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from html import escape
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
@@ -31,7 +33,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from pipeline.sandbox.control import Control, Site, set_switches
 from pipeline.sandbox.core import Clock, Core
 from pipeline.sandbox.database import BorrowedCluster, Cluster
-from pipeline.sandbox.manners import Manner, NexudusManner, PaperCutManner
+from pipeline.sandbox.ezeep import EzeepSite
+from pipeline.sandbox.ezeep.calls import Call
+from pipeline.sandbox.ezeep.routes import call_name as ezeep_call_name
+from pipeline.sandbox.manners import EzeepManner, Manner, NexudusManner, PaperCutManner
 from pipeline.sandbox.misbehaviour import CLOSED, Perform, misbehave, response
 from pipeline.sandbox.nexudus import Answer, Nexudus
 from pipeline.sandbox.nexudus.records import dump, load
@@ -41,6 +46,7 @@ from pipeline.sandbox.wire import ParseError, call_name
 Json = dict[str, Any]
 
 HOST = "127.0.0.1"
+SERVICES = ("account", "api")
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 START_SECONDS = 60.0
 STOP_SECONDS = 3.0
@@ -73,12 +79,12 @@ class Server(uvicorn.Server):
 
 
 class Sandbox:
-    """Both services over one core.
+    """The services over one core.
 
     Args:
-        core: what both share.
+        core: what they share.
         nexudus: the one account.
-        sites: the PaperCut servers by name.
+        sites: the print systems by name.
     """
 
     def __init__(self, core: Core, nexudus: Nexudus, sites: dict[str, Site]) -> None:
@@ -93,6 +99,7 @@ class Sandbox:
             routes=[
                 Route("/api/{path:path}", self.api, methods=METHODS),
                 Route("/sites/{name}/rpc/api/xmlrpc", self.xmlrpc, methods=["POST"]),
+                Route("/sites/{name}/{service}{path:path}", self.ezeep, methods=METHODS),
                 Mount("/control", app=control.application()),
             ],
         )
@@ -122,6 +129,20 @@ class Sandbox:
                 return self._unreadable(str(error))
 
         return await self._call(name, call_name(body), perform, PaperCutManner())
+
+    async def ezeep(self, request: Request) -> Response:
+        """A call of one of the two services of a site's ezeep organisation."""
+        name, service, path = (request.path_params[each] for each in ("name", "service", "path"))
+        site = self.sites.get(name)
+        if not isinstance(site, EzeepSite) or service not in SERVICES:
+            return Response(f"no site {name} with an ezeep organisation that has a service {service}", 404)
+        address = str(request.base_url.replace(path=f"/sites/{quote(name)}/{service}"))
+        parts = (dict(request.query_params), request.headers, await request.body(), address)
+
+        async def perform() -> Answer:
+            return site.answer(Call(service, request.method, path, *parts))
+
+        return await self._call(name, ezeep_call_name(service, request.method, path), perform, EzeepManner())
 
     def _unreadable(self, reason: str) -> Answer:
         """What the library does with a request that is not XML-RPC: its servlet fails, or it hangs up."""
@@ -214,21 +235,39 @@ def _with_locations(world: Json) -> Json:
 async def _sites(
     core: Core, worlds: Json, folder: Path, database_server: str | None, stack: AsyncExitStack
 ) -> dict[str, Site]:
-    """Start the PaperCut servers, which stop with the stack. Their print files go below `folder`."""
-    if not worlds:
-        return {}
+    """Start the print systems, which stop with the stack. Print files and reports go below `folder`.
+
+    A database server is started for PaperCut only.
+
+    Raises:
+        ValueError: a site has a `system` that is neither `papercut` nor `ezeep`.
+    """
+    systems = {name: world.get("system", "papercut") for name, world in worlds.items()}
+    if unknown := set(systems.values()) - {"papercut", "ezeep"}:
+        message = f"the system of a site is papercut or ezeep, not {', '.join(map(repr, unknown))}"
+        raise ValueError(message)
+    cluster = await _cluster(database_server, stack) if "papercut" in systems.values() else None
+    sites: dict[str, Site] = {}
+    for name, world in worlds.items():
+        with_database = cluster if systems[name] == "papercut" else None
+        sites[name] = (
+            PaperCutSite(core, name, world, with_database, folder)
+            if with_database
+            else EzeepSite(core, name, world, folder)
+        )
+        await sites[name].start()
+        stack.push_async_callback(sites[name].stop)
+    return sites
+
+
+async def _cluster(database_server: str | None, stack: AsyncExitStack) -> Cluster:
     if database_server:
         cluster: Cluster = BorrowedCluster(database_server)
     else:
         cluster = Cluster(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="printbridge-sandbox-"))))
     await cluster.start()
     stack.push_async_callback(cluster.stop)
-    sites: dict[str, Site] = {}
-    for name, world in worlds.items():
-        sites[name] = PaperCutSite(core, name, world, cluster, folder)
-        await sites[name].start()
-        stack.push_async_callback(sites[name].stop)
-    return sites
+    return cluster
 
 
 def _stop_event(*, until_eof: bool) -> asyncio.Event:
@@ -311,7 +350,7 @@ def await_ready(folder: Path, runs: Callable[[], bool]) -> Json:
     end = time.monotonic() + START_SECONDS
     while not ready_file.exists():
         if not runs() or time.monotonic() > end:
-            tail = log.read_text(errors="replace")[-2000:]
+            tail = log.read_text(errors="replace")[-4000:]
             raise DidNotStartError(f"the sandbox did not start; its log, {log}, ends with:\n{tail}")
         time.sleep(0.01)
     return cast("Json", json.loads(ready_file.read_bytes()))

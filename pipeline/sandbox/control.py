@@ -1,4 +1,4 @@
-"""The control endpoint of the sandbox: its truth, its clock, its switches and faults, and people in both services.
+"""The control endpoint of the sandbox: its truth, its clock, its switches and faults, and people in all services.
 
 What belongs here: `/control/...` as the design's section 8 fixes it, plus `/control/nexudus` and `/control/papercut`,
 which play administrators, and what only one print system has. What does not: the services; nothing here is counted as a
@@ -35,12 +35,13 @@ POST_FAULTS = {
 }
 """The switch `post_fault` as the fault it plans, `post_fault_times` times."""
 
-DEEDS = ("papercut", "export")
-"""What only PaperCut has: an action by hand (`papercut/people.py`), its print files once more (`print_files.py`)."""
+DEEDS = ("papercut", "export", "accept", "report", "deliver")
+"""What only PaperCut has: an action by hand (`papercut/people.py`), its print files once more (`print_files.py`); and
+what only ezeep has: a first login, a report written as a file, failed events sent again (`ezeep/site.py`)."""
 
 
 class Site(Protocol):
-    """What the sandbox needs of a site's print system (`papercut/site.py`)."""
+    """What the sandbox needs of a site's print system (`papercut/site.py`, `ezeep/site.py`)."""
 
     @property
     def deeds(self) -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]:
@@ -195,7 +196,7 @@ class Control:
         return _answer(jobs) if isinstance(body, list) else _answer(jobs[0])
 
     async def refund(self, request: Request) -> Response:
-        """Refund a job, wholly or in part, in one of the forms of `papercut/refunds.py`."""
+        """Refund a job, wholly or in part, in one of the forms of `papercut/refunds.py` or of `ezeep/jobs.py`."""
         body = await _body(request)
         return _answer(self._site(body).refund(body))
 

@@ -1,4 +1,4 @@
-"""What both services of the sandbox share: the clock, the switches, the call counts, the faults and the late effects.
+"""What the services of the sandbox share: the clock, the switches, the call counts, the faults and the late effects.
 
 What belongs here: state that the control endpoint sets and every service obeys. What does not: HTTP, XML-RPC, SQL.
 """

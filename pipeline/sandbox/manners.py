@@ -1,7 +1,7 @@
 """How each service says what a planned fault makes it say: failures, refusals, lists that come short.
 
-What belongs here: the answers of `core.ACTIONS` in the words of PaperCut and Nexudus. What does not: connections
-and bytes (`misbehaviour.py`), answers that are not planned (`nexudus/`, `papercut/`).
+What belongs here: the answers of `core.ACTIONS` in the words of PaperCut, Nexudus and ezeep. What does not: connections
+and bytes (`misbehaviour.py`), answers that are not planned (`nexudus/`, `papercut/`, `ezeep/`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from typing import Any, Protocol
 
 from pipeline.sandbox import wire
+from pipeline.sandbox.ezeep.answers import reply
 from pipeline.sandbox.nexudus import Answer
 from pipeline.sandbox.nexudus.answers import (
     DeniedError,
@@ -106,3 +107,40 @@ class PaperCutManner:
     def throttled(self, style: str, seconds: float) -> Answer:
         """As a server in front of it would."""
         return throttled(style, seconds)
+
+
+class EzeepManner:
+    """The words of ezeep. No source shows how it fails, so each of these answers is labelled an invention."""
+
+    def failed(self, code: int) -> Answer:
+        """A failure with a status code."""
+        return reply(code, {"detail": f"The request failed with status {code}."}, invention="planned fault")
+
+    def shortened(self, answer: Answer, *, empty: bool) -> Answer:
+        """A page without results; an empty one is also the last. A record, or a report, is no list."""
+        if not answer.media_type.startswith("application/json"):
+            return answer
+        content: Any = load(answer.body)
+        if "results" not in content:
+            return answer
+        rows: list[Record] = content["results"]
+        missing: Record = {"results": rows[: len(rows) // 2]}
+        if empty:
+            missing = {"results": [], "count": 0, "next": None, "previous": None}
+        return answer._replace(body=dump(content | missing))
+
+    def refused(self, _style: str, /) -> Answer:
+        """An error in the body of a success."""
+        return reply(200, {"detail": "The change could not be saved."}, invention="planned fault")
+
+    def rejected(self) -> Answer:
+        """A rule that the record breaks."""
+        body = {"non_field_errors": ["This may not be changed at the moment."]}
+        return reply(400, body, invention="planned fault")
+
+    def throttled(self, style: str, seconds: float) -> Answer:
+        """In the words of Django REST framework for `429_text`, else as a server in front of it would."""
+        if style != "429_text":
+            return throttled(style, seconds)
+        detail = f"Request was throttled. Expected available in {max(round(seconds), 1)} seconds."
+        return reply(429, {"detail": detail}, invention="planned fault")

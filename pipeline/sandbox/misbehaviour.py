@@ -1,7 +1,7 @@
 """How the sandbox answers over HTTP when a fault is planned for a call: on real sockets, byte by byte.
 
 What belongs here: the actions of `core.ACTIONS` as HTTP, for every service. What does not: planning them (`core.py`),
-what a call does (`nexudus/`, `papercut/`), the words of each service (`manners.py`), hostile answers
+what a call does (`nexudus/`, `papercut/`, `ezeep/`), the words of each service (`manners.py`), hostile answers
 (`hostile.py`).
 """
 

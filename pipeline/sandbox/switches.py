@@ -1,7 +1,7 @@
 """Every switch of the sandbox by name, and the check that a value is one that the switch can take.
 
-What belongs here: the switches of PaperCut (`papercut-api.md` 9; those of Nexudus are in `nexudus/switches.py`), its
-invented fault texts, and the check. What does not: what they do (search for the name).
+What belongs here: the switches of PaperCut (`papercut-api.md` 9; the others are in `nexudus/switches.py` and
+`ezeep/switches.py`), its invented fault texts, and the check. What does not: what they do (search for the name).
 
 Each row lists what the switch takes, the default first: a word stands for itself, a number for any number, None for
 null, a list for a list of texts, a map for a map of texts, `TEXT` for any text.
@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+from pipeline.sandbox.ezeep.switches import SWITCHES as EZEEP
 from pipeline.sandbox.nexudus.switches import SWITCHES as NEXUDUS
 
 TEXT = "<any text>"
@@ -106,11 +107,19 @@ FAULT_TEXTS = {
 KNOWN: Mapping[str, tuple[Any, ...]] = {
     **NEXUDUS,
     **PAPERCUT,
+    **EZEEP,
     **{f"fault_text_{kind}": (text, TEXT) for kind, text in FAULT_TEXTS.items()},
 }
-"""All switches of both services."""
+"""All switches of all services."""
 
-_RANGES = {"denied_code": (400, 599), "throttle_requests": (0, LARGEST), "latency_ms": (0, 60_000)}
+_RANGES = {
+    "denied_code": (400, 599),
+    "throttle_requests": (0, LARGEST),
+    "latency_ms": (0, 60_000),
+    "ezeep_page_size": (1, 1000),
+    "ezeep_report_polls": (0, 1000),
+    "ezeep_report_lag_seconds": (0, LARGEST),
+}
 
 
 def checked(name: str, value: object) -> object:

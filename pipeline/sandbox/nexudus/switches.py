@@ -65,7 +65,7 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "refresh_days": (15, 30, 90),
     "refresh_needs_client_id": ("no", "yes"),
     "users_module": ("both", "sys", "spaces"),
-    # both services
+    # all services
     "latency_ms": (0, 50),
     # these plan faults: see `app.py`
     "post_fault": ("off", "fail_not_created", "fail_created", "timeout_created"),

@@ -56,14 +56,15 @@ domain/people/test_accounts domain/people/test_plan domain/people/test_differenc
 domain/money/test_assigned domain/money/test_attribution domain/money/test_charges domain/money/test_credits $\
 domain/people/test_parts domain/people/test_writes domain/money/test_lookup domain/money/test_days $\
 domain/money/test_history domain/money/test_payers domain/money/test_reconcile domain/money/test_detector $\
-domain/money/test_recovery domain/money/test_references domain/money/test_reversals $\
+domain/money/test_prices domain/money/test_recovery domain/money/test_references domain/money/test_reversals $\
 operations/test_recover operations/test_access operations/test_adopt operations/test_assign operations/test_held $\
-steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries steps/test_setup_changes steps/test_report
+steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries steps/test_setup_changes steps/test_report steps/test_ezeep
 MONEY_CODE := pipeline/effects/*.py,pipeline/domain/money/*.py,pipeline/domain/people/*.py,$\
 pipeline/steps/charge.py,pipeline/steps/decide.py,pipeline/steps/sync_users.py,$\
 pipeline/store/assignments.py,pipeline/store/history.py,pipeline/store/ledger.py,pipeline/store/lines.py,$\
 pipeline/store/ownership.py,pipeline/store/sites.py,pipeline/store/stops.py,$\
-pipeline/operations/recover.py,pipeline/operations/held.py,pipeline/services/papercut/system.py
+pipeline/operations/recover.py,pipeline/operations/held.py,pipeline/services/papercut/system.py,$\
+pipeline/services/ezeep/system.py
 
 # Nothing is fetched that the lock does not name with its hash; the project itself is built without fetching a builder.
 $(READY): requirements.lock pyproject.toml

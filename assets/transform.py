@@ -46,7 +46,7 @@ def print_charges(context: dg.AssetExecutionContext, sites: dg.ResourceParam[Sit
 )  # fmt: skip
 def user_sync_plan(context: dg.AssetExecutionContext, sites: dg.ResourceParam[Sites]) -> dg.MaterializeResult[Any]:
     """What would change among the print users: create, update, rename, adjust balance, remove; each with its reason."""
-    made = plan_users(site_of(context, sites))
+    made = plan_users(site_of(context, sites), run_of(context, sites))
     # Without names: they are e-mails, and Dagster keeps what it shows.
     nameless = made.frame.with_columns(username=pl.lit(""), new_username=pl.lit(None, pl.String))
     return shown(made, plan=dg.MetadataValue.md(plan.markdown(nameless, made.verdict)))

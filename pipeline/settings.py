@@ -12,7 +12,7 @@ import os
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -24,7 +24,9 @@ from pipeline.domain.rules import (
     PAY_MODELS,
     CardNumber,
     Customers,
+    Invite,
     PartialCredits,
+    Price,
     PricingModel,
     Removal,
     Rounding,
@@ -91,6 +93,52 @@ class PaperCutSettings(_Section):
     ca_file: Path | None = None
     connections: int = Field(default=8, ge=1, le=32)
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that hold its secrets."""
+        return (self.token_env,)
+
+    @property
+    def address(self) -> str:
+        """What makes two sections the same server."""
+        return _address(self.url)
+
+
+class EzeepSettings(_Section):
+    """How to reach one organisation of ezeep Blue, and how its users are made and removed (design section 11)."""
+
+    account_url: Url = "https://account.ezeep.com"
+    api_url: Url = "https://api2.ezeep.com"
+    client_id_env: str
+    client_secret_env: str
+    organization_id: str = Field(min_length=1)
+    group: str = Field(default="printbridge", min_length=1, max_length=255)
+    invite: Invite = "by_hand"
+    removal: Literal["delete", "group"] = "delete"
+    invitations_path: str = "/v1/userinvitations/"
+    invitation_days: int = Field(default=30, ge=1)
+    connections: int = Field(default=4, ge=1, le=32)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that hold its secrets."""
+        return (self.client_id_env, self.client_secret_env)
+
+    @property
+    def address(self) -> str:
+        """What makes two sections the same server: the organisation, of which one address serves many."""
+        return f"{_address(self.account_url)}#{self.organization_id}/{self.group}"
+
+
+class PriceSettings(_Section):
+    """What a page costs where the print system has no prices; see `pipeline.domain.rules.Price`."""
+
+    credits_per_page: int = Field(ge=0, le=100_000)
+    printer: str = "*"
+    paper: str | None = None
+    colour: bool | None = None
+    duplex: bool | None = None
+
 
 class JobsSettings(_Section):
     """Where one site's print jobs are read."""
@@ -101,6 +149,7 @@ class JobsSettings(_Section):
     columns: dict[str, str] = Field(default_factory=dict)
     encoding: str = "utf-8"
     dates: Literal["day_first", "month_first"] | None = None
+    timestamp_offset: int = Field(default=0, ge=-12, le=14)
 
     @model_validator(mode="after")
     def _complete(self) -> JobsSettings:
@@ -121,7 +170,7 @@ class NewCustomerSettings(_Section):
 
 
 class SiteSettings(_Section):
-    """One PaperCut server and the Nexudus location it serves."""
+    """One print system and the Nexudus location it serves."""
 
     business_id: int
     timezone: Zone
@@ -144,8 +193,43 @@ class SiteSettings(_Section):
     max_credits: int = Field(default=SiteRules.max_credits, ge=1)
     max_charge: int = Field(default=SiteRules.max_charge, ge=1)
     new_customers: NewCustomerSettings = NewCustomerSettings()
-    papercut: PaperCutSettings
+    print_system: Literal["papercut", "ezeep"] = "papercut"
+    flags: Literal["ezeep_blue", "ezeep"] = "ezeep_blue"
+    papercut: PaperCutSettings | None = None
+    ezeep: EzeepSettings | None = None
+    prices: list[PriceSettings] = Field(default_factory=list[PriceSettings])
     jobs: JobsSettings
+
+    @model_validator(mode="after")
+    def _of_one_system(self) -> SiteSettings:
+        other = "ezeep" if self.print_system == "papercut" else "papercut"
+        if getattr(self, self.print_system) is None:
+            raise ValueError(f"print_system {self.print_system!r} needs the section {self.print_system}")
+        if getattr(self, other) is not None:
+            raise ValueError(f"print_system is {self.print_system!r}, so the section {other} must go")
+        told = sorted(self.model_fields_set & (_PAPERCUT_ONLY if self.ezeep else _EZEEP_ONLY))
+        if told:
+            raise ValueError(f"{', '.join(told)}: of no meaning with print_system {self.print_system!r}; take it out")
+        if self.ezeep:
+            self._priced()
+        return self
+
+    def _priced(self) -> None:
+        """What an ezeep site must say of its jobs: a report, prices, and a column for all that a price looks at."""
+        if self.jobs.source != "csv":
+            raise ValueError(f"jobs.source {self.jobs.source!r} is none of ezeep's: use csv, the folder of its reports")
+        if not self.prices:
+            raise ValueError("ezeep has no prices: add [[prices]] with credits_per_page")
+        for name in ("user_email", "printed_at", "pages"):
+            if name not in self.jobs.columns:
+                raise ValueError(f"jobs.columns needs {name}, the header of that column in ezeep's report")
+        looks = {"colour": ("colour", "color_pages"), "paper": ("paper",), "duplex": ("duplex",)}
+        for what, names in looks.items():
+            asked = any(getattr(price, what) is not None for price in self.prices)
+            if asked and not set(names) & set(self.jobs.columns):
+                raise ValueError(f"a price looks at {what}, so jobs.columns needs {' or '.join(names)}")
+        if any(price.printer != "*" for price in self.prices) and "printer" not in self.jobs.columns:
+            raise ValueError("a price looks at the printer, so jobs.columns needs printer")
 
     @model_validator(mode="after")
     def _complete(self) -> SiteSettings:
@@ -160,6 +244,12 @@ class SiteSettings(_Section):
     def rules(self, name: str) -> SiteRules:
         """The business choices of the site, as the domain sees them."""
         chosen: dict[str, Any] = {**dict(self), **dict(self.new_customers), "credit_ids": tuple(self.credit_ids)}
+        chosen["prices"] = tuple(Price(**dict(price)) for price in self.prices)
+        if self.ezeep:
+            removal = "disable" if self.ezeep.removal == "group" else "delete"
+            chosen |= {"invite": self.ezeep.invite, "removal": removal}
+        else:
+            chosen |= {"flags": "papercut"}
         return SiteRules(name=name, **{key: chosen[key] for key in SiteRules.__dataclass_fields__ if key in chosen})
 
     def addresses(self) -> tuple[str, str]:
@@ -168,15 +258,25 @@ class SiteSettings(_Section):
         Raises:
             ConfigError: the address of the database is not in the environment.
         """
-        server = _address(self.papercut.url)
+        server = self.server.address
         if self.jobs.source == "database":
             return server, _address(secret(self.jobs.uri_env or ""))
         return server, str((self.jobs.path or Path()).resolve())
 
     @property
+    def server(self) -> PaperCutSettings | EzeepSettings:
+        """The section of the print system of the site."""
+        return self.papercut or cast("EzeepSettings", self.ezeep)  # `_of_one_system` refuses a site without both
+
+    @property
     def zone(self) -> ZoneInfo:
         """The location's time zone."""
         return ZoneInfo(self.timezone)
+
+
+_PAPERCUT_ONLY = {"username", "card_number", "licence_users", "removal", "new_customers"}
+_EZEEP_ONLY = {"flags", "prices"}
+"""Settings that mean something with one print system only."""
 
 
 class AlertSettings(_Section):
@@ -229,7 +329,7 @@ class Settings(_Section):
         """The environment variables that must hold a value."""
         names = [self.nexudus.email_env, self.nexudus.password_env]
         for site in self.sites.values():
-            names.append(site.papercut.token_env)
+            names += site.server.variables
             if site.jobs.uri_env:
                 names.append(site.jobs.uri_env)
         names += filter(None, (self.alerts.smtp_password_env, self.alerts.webhook_env))
@@ -338,18 +438,26 @@ def _section(location: list[str]) -> type[BaseModel]:
             return AlertSettings
         case ["sites", _, _]:
             return SiteSettings
-        case ["sites", _, ("papercut" | "jobs" | "new_customers") as name, _]:
-            return {"papercut": PaperCutSettings, "jobs": JobsSettings, "new_customers": NewCustomerSettings}[name]
+        case ["sites", _, name, *_] if name in _SECTIONS:
+            return _SECTIONS[name]
         case _:
             return Settings
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "papercut": PaperCutSettings, "ezeep": EzeepSettings, "prices": PriceSettings, "jobs": JobsSettings,
+    "new_customers": NewCustomerSettings,
+}  # fmt: skip
+"""The sections of a site."""
 
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     """Paths in the file are relative to the file, whatever the working directory of the process that uses them."""
     changed: dict[str, Any] = {}
     for name, site in settings.sites.items():
-        ca_file, path = site.papercut.ca_file, site.jobs.path
-        papercut = site.papercut.model_copy(update={"ca_file": folder / ca_file if ca_file else None})
+        path, papercut = site.jobs.path, site.papercut
+        if papercut and papercut.ca_file:
+            papercut = papercut.model_copy(update={"ca_file": folder / papercut.ca_file})
         jobs = site.jobs.model_copy(update={"path": folder / path if path else None})
         changed[name] = site.model_copy(update={"papercut": papercut, "jobs": jobs})
     return settings.model_copy(update={"sites": changed})

@@ -18,16 +18,19 @@ from pipeline.clock import Clock, configured_clock
 from pipeline.domain.rules import SiteRules
 from pipeline.home import Home
 from pipeline.services.digests import Digester
+from pipeline.services.ezeep.client import EzeepClient
+from pipeline.services.ezeep.system import Ezeep, Organisation
 from pipeline.services.http import Wait
 from pipeline.services.job_files.csv_report import CsvReport
-from pipeline.services.job_files.folder import JobFolder
+from pipeline.services.job_files.ezeep_report import EzeepReport
+from pipeline.services.job_files.folder import JobFolder, Layout
 from pipeline.services.job_files.print_log import PrintLog
 from pipeline.services.nexudus.client import NexudusClient
 from pipeline.services.papercut.client import PaperCutClient
 from pipeline.services.papercut.database import PaperCutDatabase
 from pipeline.services.papercut.system import PaperCut
 from pipeline.services.printing import JobSource, PrintSystem
-from pipeline.settings import Settings, SiteSettings, secret
+from pipeline.settings import EzeepSettings, PaperCutSettings, Settings, SiteSettings, secret
 from pipeline.store.ledger import Mover
 from pipeline.store.locks import LOCK_SECONDS, hold
 from pipeline.store.sites import Record, records
@@ -51,7 +54,8 @@ class Site:
         self.record = sites.record_of(name)
         self.key = self.record.key if self.record else name
         code = self.record.code if self.record else ""
-        self.rules: SiteRules = replace(settings.rules(self.key), code=code, holds=PaperCut.holds)
+        system = Ezeep if settings.ezeep else PaperCut
+        self.rules: SiteRules = replace(settings.rules(self.key), code=code, title=system.title, holds=system.holds)
         self.clock, self.store, self.digest = sites.clock, sites.store, sites.digest
         self.writes_nothing = sites.settings.mode == "dry_run"
 
@@ -63,13 +67,24 @@ class Site:
     @cached_property
     def printing(self) -> PrintSystem:
         """The print system of the site. Nothing is connected yet."""
-        papercut = self.settings.papercut
         jobs = job_source(self.settings, epoch=self.record.epoch if self.record else 0)
-        client = PaperCutClient(
-            papercut.url, secret(papercut.token_env), ca_file=papercut.ca_file,
-            connections=papercut.connections, wait=self.sites.wait,
-        )  # fmt: skip
-        return PaperCut(self.key, client, jobs, digest=self.digest, connections=papercut.connections)
+        match self.settings.server:
+            case PaperCutSettings() as papercut:
+                client = PaperCutClient(
+                    papercut.url, secret(papercut.token_env), ca_file=papercut.ca_file,
+                    connections=papercut.connections, wait=self.sites.wait,
+                )  # fmt: skip
+                return PaperCut(self.key, client, jobs, digest=self.digest, connections=papercut.connections)
+            case EzeepSettings() as ezeep:
+                organisation = Organisation(
+                    ezeep.organization_id, ezeep.group, ezeep.invitation_days,
+                    disables=ezeep.removal == "group", prices=self.rules.prices,
+                )  # fmt: skip
+                client = EzeepClient(
+                    ezeep.account_url, ezeep.api_url, secret(ezeep.client_id_env), secret(ezeep.client_secret_env),
+                    invitations_path=ezeep.invitations_path, connections=ezeep.connections, wait=self.sites.wait,
+                )  # fmt: skip
+                return Ezeep(self.key, client, jobs, organisation, self.clock)
 
     @property
     def jobs(self) -> JobSource:
@@ -200,8 +215,14 @@ def job_source(site: SiteSettings, *, epoch: int = 0) -> JobSource:
         return PaperCutDatabase(
             secret(variable), uri_env=variable, timezone=site.timezone, since=site.charge_from, epoch=epoch
         )
-    layout_of = PrintLog if jobs.source == "print_log" else CsvReport
-    layout = layout_of(jobs.columns, day_first=None if jobs.dates is None else jobs.dates == "day_first")
+    day_first, timezone = None if jobs.dates is None else jobs.dates == "day_first", site.timezone
+    if site.ezeep:  # a report is in UTC, or as many hours from it as it was asked for (`ezeep-api.md` 4.1)
+        layout: Layout = EzeepReport(jobs.columns, hours=jobs.timestamp_offset, day_first=day_first)
+        timezone = f"Etc/GMT{-jobs.timestamp_offset:+d}"
+    elif jobs.source == "print_log":
+        layout = PrintLog(jobs.columns, day_first=day_first)
+    else:
+        layout = CsvReport(jobs.columns, day_first=day_first)
     return JobFolder(
-        jobs.path or Path(), layout=layout, timezone=site.timezone, encoding=jobs.encoding, since=site.charge_from
+        jobs.path or Path(), layout=layout, timezone=timezone, encoding=jobs.encoding, since=site.charge_from
     )

@@ -41,6 +41,15 @@ T = TypeVar("T")
 TLS = httpx.create_ssl_context()
 """One for all: to load the certificates takes longer than most questions."""
 
+NUMBERS = {"london": LONDON, "leeds": LEEDS, "lisbon": LONDON}
+"""The location of each site; that of lisbon, on ezeep, is the one of london."""
+
+EZEEP_COLUMNS = {
+    "user_email": "User", "printed_at": "Date", "pages": "Pages", "printer": "Printer", "colour": "Color",
+    "paper": "Paper", "duplex": "Duplex", "status": "Status",
+}  # fmt: skip
+"""The headers of the sandbox's reports, which nobody has seen of the real ones."""
+
 NEEDS = {
     key.to_user_string(): {dep.asset_key.to_user_string() for spec in asset.specs for dep in spec.deps}
     for asset in ASSETS
@@ -153,8 +162,8 @@ class Harness:
         return self.control.get("state").json()
 
     def users(self, site: str = "london") -> dict[str, Json]:
-        """PaperCut's users by name."""
-        return {user["username"]: user for user in self.state()["sites"][site]["users"]}
+        """The users of a print system by name."""
+        return {user.get("username") or user["email"]: user for user in self.state()["sites"][site]["users"]}
 
     def sales(self) -> list[Json]:
         """The sales that exist in Nexudus."""
@@ -171,7 +180,7 @@ class Harness:
 
     def writes(self) -> Json:
         """The calls since the last `forget_calls` that change something."""
-        reads = ("api.get", "api.is", "api.list", "api.lookUp", "database", "api.getTaskStatus")
+        reads = ("api.get", "api.is", "api.list", "api.lookUp", "database", "api.getTaskStatus", "GET ", "POST access")
         calls = self.calls()
         found: Json = {
             name: number
@@ -195,6 +204,14 @@ class Harness:
         """Print, as a person at a printer does."""
         job = {"site": site, "username": username, "printer": "p1", "pages": 2, "color_pages": 0, "cost": cost}
         return self.control.post("print", json=job | fields).json()
+
+    def report(self, site: str = "lisbon", **fields: Any) -> None:
+        """Let ezeep write the report of all jobs so far, as an operator downloads it."""
+        self.control.post("report", json={"site": site, **fields}).raise_for_status()
+
+    def accept(self, email: str, site: str = "lisbon") -> None:
+        """Log in to ezeep for the first time, as a person does who was invited."""
+        self.control.post("accept", json={"site": site, "email": email}).raise_for_status()
 
     def refund(self, job_id: int, site: str = "london", **fields: Any) -> None:
         """Refund a job in PaperCut."""
@@ -252,24 +269,50 @@ def configuration(
         sites: settings of single sites; the setting `jobs` is the source of the print jobs.
         site_settings: settings of every site. A setting that is None is left out.
     """
-    numbers = {"london": LONDON, "leeds": LEEDS}
     lines = ["[nexudus]", f'base_url = "{ready["nexudus_url"]}"']
     environment = {"NEXUDUS_EMAIL": ready["nexudus_email"], "NEXUDUS_PASSWORD": ready["nexudus_password"]}
     for name, site in ready["sites"].items():
         values: Json = {
-            "business_id": numbers[name], "timezone": "Europe/London", "pricing_model": "credits_and_pay_per_print",
-            "charge_product_id": PRODUCTS[numbers[name]], "credit_ids": [PRINTING_CREDIT], "jobs": "database",
-            "new_customers": {}, **site_settings, **(sites or {}).get(name, {}),
+            "business_id": NUMBERS[name], "timezone": "Europe/London", "pricing_model": "credits_and_pay_per_print",
+            "charge_product_id": PRODUCTS[NUMBERS[name]], "credit_ids": [PRINTING_CREDIT], **site_settings,
+            **(sites or {}).get(name, {}),
         }  # fmt: skip
-        source, new_customers = values.pop("jobs"), values.pop("new_customers")
-        place = f'uri_env = "DB_{name.upper()}"' if source == "database" else f'path = "{folder / f"printlog-{name}"}"'
+        section = _ezeep if "ezeep_account_url" in site else _papercut
+        rest, secrets = section(name, site, values, folder)
+        environment |= secrets
         lines += [f"[sites.{name}]", "charge_from = 2026-11-01T00:00:00Z"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
-        lines += [f"[sites.{name}.new_customers]", *(f"{key} = {value}" for key, value in new_customers.items())]
-        lines += [f"[sites.{name}.papercut]", f'url = "{site["papercut_url"]}"', f'token_env = "TOKEN_{name.upper()}"']
-        lines += [f"[sites.{name}.jobs]", f'source = "{source}"', place]
-        environment |= {f"TOKEN_{name.upper()}": site["token"], f"DB_{name.upper()}": site["jobs_uri"]}
+        lines += rest
     return "\n".join(lines) + "\n", environment
+
+
+def _papercut(name: str, site: Json, values: Json, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The sections of a PaperCut server, whose settings are taken out of `values`, and the secrets they name."""
+    source, new_customers = values.pop("jobs", "database"), values.pop("new_customers", {})
+    place = f'uri_env = "DB_{name.upper()}"' if source == "database" else f'path = "{folder / f"printlog-{name}"}"'
+    lines = [f"[sites.{name}.new_customers]", *(f"{key} = {value}" for key, value in new_customers.items())]
+    lines += [f"[sites.{name}.papercut]", f'url = "{site["papercut_url"]}"', f'token_env = "TOKEN_{name.upper()}"']
+    lines += [f"[sites.{name}.jobs]", f'source = "{source}"', place]
+    return lines, {f"TOKEN_{name.upper()}": site["token"], f"DB_{name.upper()}": site["jobs_uri"]}
+
+
+def _ezeep(name: str, site: Json, values: Json, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """As `_papercut`, for an organisation of ezeep: `ezeep` and `prices` among the values are its sections."""
+    del folder  # the sandbox says where its reports are
+    secrets = {f"EZEEP_ID_{name.upper()}": site["client_id"], f"EZEEP_SECRET_{name.upper()}": site["client_secret"]}
+    client_id, client_secret = secrets
+    given: Json = {
+        "account_url": site["ezeep_account_url"], "api_url": site["ezeep_api_url"], "client_id_env": client_id,
+        "client_secret_env": client_secret, "organization_id": site["organization_id"], **values.pop("ezeep", {}),
+    }  # fmt: skip
+    prices, columns = values.pop("prices", [{"credits_per_page": 5}]), values.pop("columns", EZEEP_COLUMNS)
+    values["print_system"] = "ezeep"
+    lines = [f"[sites.{name}.ezeep]", *(f"{key} = {json.dumps(value)}" for key, value in given.items())]
+    for price in prices:
+        lines += [f"[[sites.{name}.prices]]", *(f"{key} = {json.dumps(value)}" for key, value in price.items())]
+    lines += [f"[sites.{name}.jobs]", 'source = "csv"', f'path = "{site["reports_folder"]}"']
+    lines += [f"columns.{key} = {json.dumps(value)}" for key, value in columns.items()]
+    return lines, secrets
 
 
 @contextmanager

@@ -17,10 +17,12 @@ from pipeline.errors import ConfigError
 from pipeline.home import prepared_home
 from pipeline.settings import (
     AlertSettings,
+    EzeepSettings,
     JobsSettings,
     NewCustomerSettings,
     NexudusSettings,
     PaperCutSettings,
+    PriceSettings,
     Settings,
     SiteSettings,
     load_settings,
@@ -31,7 +33,7 @@ from pipeline.settings import (
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "bridge.example.toml").read_text("utf-8")
 SECRETS = ("NEXUDUS_EMAIL", "NEXUDUS_PASSWORD", "PAPERCUT_TOKEN_LONDON", "PAPERCUT_DB_LONDON")
-OPTIONAL = ("ALERT_SMTP_PASSWORD", "ALERT_WEBHOOK")
+OPTIONAL = ("EZEEP_CLIENT_ID_LISBON", "EZEEP_CLIENT_SECRET_LISBON", "ALERT_SMTP_PASSWORD", "ALERT_WEBHOOK")
 
 LEAST = """\
 [sites.london]
@@ -81,13 +83,14 @@ def test_the_example_loads(tmp_path: Path) -> None:
 
 SECTIONS: list[type[BaseModel]] = [
     Settings, NexudusSettings, AlertSettings, SiteSettings, PaperCutSettings, JobsSettings, NewCustomerSettings,
+    EzeepSettings, PriceSettings,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_stands_in_the_example_with_a_comment(section: type[BaseModel]) -> None:
     for key in section.model_fields:
-        table = re.search(rf"^\[(sites\.london\.)?{key}(\.|\])", EXAMPLE, re.MULTILINE)
+        table = re.search(rf"^(?:# )?\[+(sites\.\w+\.)?{key}(\.|\])", EXAMPLE, re.MULTILINE)
         line = re.search(rf"^(# )?{key} = .*$", EXAMPLE, re.MULTILINE)
         assert table or line, f"bridge.example.toml lacks the key {key} of {section.__name__}"
         if line:
@@ -105,11 +108,13 @@ def test_what_the_example_shows_is_the_default(tmp_path: Path) -> None:
 
 
 def test_every_key_that_is_commented_out_loads_too(tmp_path: Path) -> None:
-    text = re.sub(r"^# (\w+ = )", r"\1", EXAMPLE, flags=re.MULTILINE)
+    text = re.sub(r"^# (\w+ = |\[)", r"\1", EXAMPLE, flags=re.MULTILINE)
     settings = loaded(tmp_path, text)
     assert settings.secret_names() == [*SECRETS, *OPTIONAL]
-    london = settings.site("london")
+    london, lisbon = settings.site("london"), settings.site("lisbon")
+    assert (lisbon.ezeep, lisbon.rules("lisbon").prices) != (None, ())
     assert london.new_customers.members_free_from == datetime(2026, 11, 1, tzinfo=UTC)
+    assert london.papercut
     assert london.papercut.ca_file == tmp_path / "papercut.pem"
 
 

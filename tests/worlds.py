@@ -76,3 +76,16 @@ def world(
             for name in sites
         },
     }  # fmt: skip
+
+
+def ezeep_world(customers: list[Json], credits_: list[Json] | None = None, *, users: list[Json] | None = None,
+                **switches: Any) -> Json:  # fmt: skip
+    """A world of one site on ezeep, `lisbon`, at the location of London, with its administrator and a printer."""
+    staff = [{"email": "admin@example.com", "first_name": "Ada", "last_name": "Min", "is_verified": True}]
+    site = {"system": "ezeep", "business_id": LONDON, "printers": ["Front"], "users": [*staff, *(users or [])]}
+    return world(customers, credits_, sites=(), **switches) | {"sites": {"lisbon": site}}
+
+
+def printer_customer(number: int, **fields: Any) -> Json:
+    """A customer who may print with ezeep."""
+    return customer(number, **{"EzeepBluePrintingEnabled": True, "EzeepBlueFreePrinting": False, **fields})

@@ -20,6 +20,7 @@ SITE_TAG = "printbridge/site"
 REASON_TAG = "printbridge/reason"
 DRY_RUN_TAG = "printbridge/dry_run"
 REREAD_TAG = "printbridge/reread_days"
+INVITE_TAG = "printbridge/invite"
 LOCKS = "run-"
 """How the names begin that runs hold for themselves; no site can have such a name."""
 LOST_TAG = "printbridge/lost"
@@ -90,4 +91,7 @@ def run_of(context: dg.AssetExecutionContext, sites: Sites) -> StepRun:
     """The run of an asset as its steps know it."""
     run = context.run
     dry = sites.settings.mode == "dry_run" or is_dry(run)
-    return StepRun(run.run_id, dry=dry, reread_days=int(run.tags.get(REREAD_TAG, 0)), say=context.log.warning)
+    return StepRun(
+        run.run_id, dry=dry, reread_days=int(run.tags.get(REREAD_TAG, 0)), invites=run.tags.get(INVITE_TAG) == "all",
+        say=context.log.warning,
+    )  # fmt: skip

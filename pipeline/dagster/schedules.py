@@ -96,6 +96,10 @@ def jobs() -> list[Any]:
             "reread_jobs", f"The same, with {REREAD_DAYS} days of jobs read again: refunds, late changes.", *SYNC,
             **{"printbridge/reread_days": str(REREAD_DAYS)},
         ),
+        job(
+            "invite_customers", "The same, and every customer who waits for it is invited to ezeep, which sends each an"
+            " e-mail of its own.", *SYNC, **{"printbridge/invite": "all"},
+        ),
         job("reconcile", "Hold PaperCut, the ledger and Nexudus against each other, for one day.", "reconciliation"),
         job("monthly_report", "The print charges of one month, for people.", "monthly_print_report"),
         job("monthly_report_all", "The same for all sites together.", "monthly_print_report_all"),

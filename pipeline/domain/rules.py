@@ -20,6 +20,9 @@ TeamCredits = Literal["as_nexudus", "own"]
 Rounding = Literal["hold", "half_up", "up"]
 Holding = Literal["balance", "restricted", "pin", "card", "disabled", "cost"]
 """What a print system may know of a user or a job."""
+Flags = Literal["papercut", "ezeep_blue", "ezeep"]
+"""Which flags of a customer give access: those of the PaperCut Bridge, or one of the two pairs of ezeep."""
+Invite = Literal["automatic", "by_hand"]
 
 EVERYTHING: frozenset[Holding] = frozenset(get_args(Holding))
 
@@ -28,11 +31,30 @@ CREDIT_MODELS: frozenset[str] = frozenset({"credits_only", "credits_and_pay_per_
 
 
 @dataclass(frozen=True)
+class Price:
+    """What one page costs, where the print system has no prices; a price says only what it depends on.
+
+    Attributes:
+        credits_per_page: whole credits, which are cents.
+        printer: the name of the printer; `*` stands for any characters.
+        paper: the paper, for example A4; None for any.
+        colour: whether the page is in colour; None for both.
+        duplex: whether the job is printed on both sides; None for both.
+    """
+
+    credits_per_page: int
+    printer: str = "*"
+    paper: str | None = None
+    colour: bool | None = None
+    duplex: bool | None = None
+
+
+@dataclass(frozen=True)
 class SiteRules:
     """The business choices of one site: names, values and defaults are those of bridge.toml (design section 6).
 
     `name` is the key of the site in every table, and `code` its three characters in references; empty: those of the
-    name. `holds` is what its print system knows: no plan asks for more.
+    name. `title` is what people call its print system, and `holds` what that knows: no plan asks for more.
     """
 
     name: str
@@ -58,7 +80,11 @@ class SiteRules:
     contacts_free_from: datetime | None = None
     members_pay_from: datetime | None = None
     contacts_pay_from: datetime | None = None
+    prices: tuple[Price, ...] = ()
+    flags: Flags = "papercut"
+    invite: Invite = "automatic"
     code: str = ""
+    title: str = "PaperCut"
     holds: frozenset[Holding] = EVERYTHING
 
     @property

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from pipeline.effects.effect import Outcome, attempt, pipelined
 from pipeline.errors import MissingError, PermanentError
 from pipeline.services.nexudus import records
-from pipeline.services.printing import Applied, Change, Secrets
+from pipeline.services.printing import Applied, Change, Invitation, Secrets
 from pipeline.site import Site
 from pipeline.store import ownership
 from pipeline.store.ownership import Digests, Event, Identity
@@ -116,7 +116,7 @@ def apply_plan(site: Site, planned: Sequence[Planned], begun: frozenset[str], st
         store(answered, [*events, *_intents(next_ones)])
 
     halt = pipelined(
-        planned, partial(_tried, site, given), turn, chunk=CHUNK, connections=site.settings.papercut.connections
+        planned, partial(_tried, site, given), turn, chunk=CHUNK, connections=site.settings.server.connections
     )
     if halt:
         raise halt
@@ -128,6 +128,11 @@ def mark_user(site: Site, username: str, coworker_id: int) -> Outcome:
     if outcome.kind == "unknown":
         return outcome._replace(detail=f"{outcome.detail} The next run looks whether the mark is there.")
     return outcome
+
+
+def resend_invitation(site: Site, invitation: Invitation) -> Outcome:
+    """Let the print system send the e-mail of an invitation again."""
+    return attempt(lambda: _outcome(site.printing.resend(invitation)))
 
 
 def _given(site: Site, planned: Iterable[Planned]) -> _Given:

@@ -178,7 +178,7 @@ def carry_out(site: Site, rows: Sequence[Mapping[str, Any]]) -> list[Result]:
         return mark_user(site, row["username"], row["coworker_id"])
 
     with site.sites.hold(site.name, wait_seconds=60):
-        pipelined(list(rows), mark, turn, chunk=CHUNK, connections=site.settings.papercut.connections)
+        pipelined(list(rows), mark, turn, chunk=CHUNK, connections=site.settings.server.connections)
     return results
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import polars as pl
 
@@ -27,6 +27,7 @@ JOB_COLUMNS = pl.Schema({
     "color_pages": pl.Int64(),
     "copies": pl.Int64(),
     "duplex": pl.Boolean(),
+    "paper": pl.String(),              # null if the source does not say
     "cost": pl.Decimal(18, 6),         # credits; null if the source does not say
     "allowed": pl.Boolean(),           # false: denied
     "printed": pl.Boolean(),           # false: waiting for release, timed out or cancelled
@@ -167,6 +168,22 @@ class Applied:
     detail: str
 
 
+class Invitation(NamedTuple):
+    """One invitation of a person to a print system.
+
+    Attributes:
+        id: its id.
+        email: who was invited, as a user name.
+        state: accepted, open or expired; open and expired mean that the person cannot print yet.
+        expires: until when it can be accepted, UTC; None where the system does not say.
+    """
+
+    id: str
+    email: str
+    state: str
+    expires: datetime | None
+
+
 Status = Literal["pass", "warn", "fail"]
 
 NOT_PROVEN = "not proven, look here: "
@@ -279,6 +296,14 @@ class PrintSystem(Protocol):
 
     def mark(self, username: str, coworker_id: int) -> Applied:
         """Write our mark for a customer to a user that somebody else made, and nothing else; raises as `apply`."""
+        ...
+
+    def invitations(self) -> list[Invitation]:
+        """Every invitation, by e-mail and the time at which it ends; none where users are made without."""
+        ...
+
+    def resend(self, invitation: Invitation) -> Applied:
+        """Let the e-mail of an invitation be sent again; raises as `apply`."""
         ...
 
     def questions(self, setup: Setup) -> list[Question]:

@@ -110,6 +110,14 @@ def flag(record: Record, field: str) -> bool:
     return found
 
 
+def optional_flag(record: Record, field: str) -> bool | None:
+    """A yes or no that few need: None where it is not there or means neither; whoever needs it says what follows."""
+    try:
+        return flag(record, field)
+    except (OddValueError, KeyError):
+        return None
+
+
 def whole(value: object, field: str, low: int = -LARGEST, high: int = LARGEST) -> int:
     """A whole number, also as text (`"500"`) or with a fraction of zeros (`500.0`)."""
     if type(value) is int:

@@ -25,7 +25,7 @@ from pipeline.errors import MissingError, PrintbridgeError
 from pipeline.site import Site
 from pipeline.steps.look import LISTS
 from pipeline.steps.run import Made, Number, Run, numbered
-from pipeline.store import assignments, changes, defaults, history, jobs, memory, ownership
+from pipeline.store import assignments, changes, defaults, history, invitations, jobs, memory, ownership
 from pipeline.store.lines import lines_of_site, open_uses, retried_sales
 from pipeline.store.sql import Connection, read
 
@@ -99,8 +99,11 @@ def decide_charges(site: Site) -> Made:
     )  # fmt: skip
 
 
-def plan_users(site: Site) -> PlanMade:
-    """What would change among the print users: create, update, rename, adjust balance, remove; each with its reason."""
+def plan_users(site: Site, run: Run) -> PlanMade:
+    """What would change among the print users: create, update, rename, adjust balance, remove; each with its reason.
+
+    A run that invites asks for everybody who has no user yet, in a commit before the plan that creates them.
+    """
     rules, now = site.rules, site.clock()
     with site.store.connect() as con:
         # Decided again because the charges of this run have used credits since the stored table was made.
@@ -120,15 +123,20 @@ def plan_users(site: Site) -> PlanMade:
         fallen = _fallen(con, site, users, now)
         removed = ownership.removed_since(con, site.key, now)
         lapsed = plan.without_credit(wanted, owned, now)
+        if run.invites and not run.dry:
+            new = wanted.filter(pl.col("reason").is_null()).join(users, on="username", how="anti")["coworker_id"]
+            site.store.commit(lambda con: invitations.ask(con, site.key, new, operator=f"run {run.id}", at=now))
+        invited = invitations.asked(con, site.key, now)
     gone = _gone(site, plan.missing(wanted, owned))
     made = plan.user_sync_plan(
         site.printing.as_kept(wanted), users,
         owned=owned, unsettled=unsettled, gone=gone, rules=rules, now=now, fallen=fallen,
         printed=recent.group_by("username").agg(pl.col("printed_at").max()), password_length=_password_length(site),
+        invited=invited,
     )  # fmt: skip
     with site.store.connect() as con:
         tried = changes.repeated(con, site.key, made["username"].to_list(), writes.TRIES)
-    frame = tables.checked("user_sync_plan", writes.without_effect(made, tried, rules.name))
+    frame = tables.checked("user_sync_plan", writes.without_effect(made, tried, rules))
     events: list[ownership.Event] = [
         {"username": name, "state": "owned", "without_credit_since": since, "reason": "credits came or went"}
         for name, since in lapsed.iter_rows()

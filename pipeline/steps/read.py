@@ -20,6 +20,7 @@ import polars as pl
 from pipeline.domain import tables
 from pipeline.domain.jobs import revised
 from pipeline.domain.money.grants import regranted
+from pipeline.domain.money.prices import priced
 from pipeline.domain.people import balances
 from pipeline.domain.people.ownership import followed
 from pipeline.errors import UnsafeError
@@ -28,6 +29,7 @@ from pipeline.services.nexudus.client import Changes
 from pipeline.services.nexudus.records import (
     CREDIT_FIELDS,
     CUSTOMER_FIELDS,
+    EZEEP_FLAGS,
     TEAM_FIELDS,
     read_credits,
     read_customers,
@@ -40,7 +42,7 @@ from pipeline.site import Site, Sites
 from pipeline.steps.identify import identify
 from pipeline.steps.look import shares_credits
 from pipeline.steps.run import Made, Number, Run
-from pipeline.store import changes, grants, jobs, memory, ownership
+from pipeline.store import changes, grants, history, jobs, memory, ownership
 from pipeline.store.sql import Connection, read, replace
 
 OVERLAP = timedelta(minutes=10)
@@ -78,9 +80,10 @@ class JobsMade(Made):
 
 
 def customer_listing(sites: Sites) -> Listing:
-    """Every coworker of the account."""
+    """Every coworker of the account, with the flags that its sites go by."""
+    flags = tuple(flag for site in sites for flag in EZEEP_FLAGS.get(site.rules.flags, ()))
     return Listing(
-        "coworkers", "Coworker", "nexudus_customers", "coworker_id", CUSTOMER_FIELDS, [{}],
+        "coworkers", "Coworker", "nexudus_customers", "coworker_id", (*CUSTOMER_FIELDS, *dict.fromkeys(flags)), [{}],
         lambda records, at: read_customers(records, sites.digest, moment, at),
     )  # fmt: skip
 
@@ -202,7 +205,13 @@ def news(con: Connection, site: Site, batch: JobBatch, now: datetime) -> pl.Data
     """
     stored = jobs.known(con, site.key, batch.jobs, by_time=site.jobs.by_time, prefixes=site.jobs.prefixes)
     batch = site.jobs.settled(batch, stored)
-    return revised(batch.jobs.join(batch.twins, on="job_id", how="left"), stored, site.key, now)
+    rows = batch.jobs.join(batch.twins, on="job_id", how="left")
+    if site.rules.prices:
+        waiting = jobs.unpriced(con, site.key).join(rows, on="job_id", how="anti")
+        stored = pl.concat([stored.join(waiting, on="job_id", how="anti"), waiting])
+        rows = pl.concat([rows, waiting.select(rows.columns)])
+        rows = priced(rows, history.past(con, site.key), site.rules)
+    return revised(rows, stored, site.key, now)
 
 
 def _follow(con: Connection, site: str, users: pl.DataFrame, now: datetime) -> None:
@@ -231,7 +240,7 @@ def _with_expected(site: Site, found: pl.DataFrame, known: pl.DataFrame) -> pl.D
 
 def _refuse_foreign_users(con: Connection, site: str, users: pl.DataFrame) -> None:
     """A warehouse that never owned a user must not meet users with its mark: their jobs would be nobody's."""
-    marked = users.filter("marked").height
+    marked = users.filter("marked", pl.col("marked_coworker_id").is_not_null()).height
     if marked and not ownership.names(con, site).height:
         raise UnsafeError(
             f"{marked} PaperCut users of site {site} carry our mark, but this warehouse never owned a user: it is not"

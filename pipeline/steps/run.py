@@ -22,12 +22,14 @@ class Run:
         id: its name in every history.
         dry: whether it must not write to a service.
         reread_days: how many days of jobs are read again, 0 for what is new.
+        invites: whether everybody who waits to be invited by hand is asked for in this run.
         say: writes a sentence into the log of the run, for a person.
     """
 
     id: str
     dry: bool = False
     reread_days: int = 0
+    invites: bool = False
     say: Callable[[str], None] = logging.getLogger("printbridge").warning
 
 

@@ -28,7 +28,7 @@ STEPS: dict[str, Callable[[Site, Run], Made]] = {
     "print_accounts": decide_accounts,
     "print_charges": lambda site, _: decide_charges(site),
     "nexudus_print_charges": charge,
-    "user_sync_plan": lambda site, _: plan_users(site),
+    "user_sync_plan": plan_users,
     "print_user_sync": sync_users,
 }
 """What a run of a site makes, in this order, and the step that makes it."""

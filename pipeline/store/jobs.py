@@ -52,6 +52,17 @@ QUALIFY revision = max(revision) OVER (PARTITION BY job_id)
 """
 
 
+def unpriced(con: Connection, site: str) -> pl.DataFrame:
+    """The jobs of a site that have no cost yet: PrintJobs, the latest revision of each."""
+    return query(
+        con,
+        "SELECT * FROM print_jobs WHERE site = $site AND job_id IN"
+        " (SELECT job_id FROM print_jobs WHERE site = $site AND cost IS NULL)"
+        " QUALIFY revision = max(revision) OVER (PARTITION BY job_id) AND cost IS NULL",
+        site=site,
+    )
+
+
 def append(con: Connection, news: pl.DataFrame) -> pl.DataFrame:
     """Append new revisions (PrintJobs) inside a transaction, and give them back."""
     news = tables.checked("print_jobs", news)

@@ -22,7 +22,7 @@ from pipeline.errors import PermanentError
 from pipeline.store.export import proven_export
 from pipeline.store.sql import Connection
 
-VERSION = 4
+VERSION = 5
 
 BOOKS = {
     "charge": """
@@ -73,6 +73,9 @@ BOOKS = {
         site VARCHAR NOT NULL, day DATE NOT NULL, job_id VARCHAR NOT NULL, n BIGINT NOT NULL, cents BIGINT NOT NULL,
         operator VARCHAR NOT NULL, reason VARCHAR NOT NULL, happened_at TIMESTAMPTZ NOT NULL,
         PRIMARY KEY (site, day, job_id, n)""",
+    "invitation_event": """
+        site VARCHAR NOT NULL, coworker_id BIGINT NOT NULL, n BIGINT NOT NULL, operator VARCHAR NOT NULL,
+        happened_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (site, coworker_id, n)""",
     "memory": """
         site VARCHAR NOT NULL, name VARCHAR NOT NULL, n BIGINT NOT NULL, value VARCHAR NOT NULL,
         happened_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (site, name, n)""",
@@ -128,6 +131,15 @@ STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE print_charges ADD COLUMN credit_coworker_id BIGINT",
     ),
     4: (f"CREATE TABLE acceptance_event ({BOOKS['acceptance_event']})",),
+    5: (
+        f"CREATE TABLE invitation_event ({BOOKS['invitation_event']})",
+        "ALTER TABLE print_jobs ADD COLUMN paper VARCHAR",
+        "ALTER TABLE print_users ADD COLUMN remote_id VARCHAR",
+        "ALTER TABLE nexudus_customers ADD COLUMN ezeep_blue BOOLEAN",
+        "ALTER TABLE nexudus_customers ADD COLUMN ezeep_blue_free BOOLEAN",
+        "ALTER TABLE nexudus_customers ADD COLUMN ezeep BOOLEAN",
+        "ALTER TABLE nexudus_customers ADD COLUMN ezeep_free BOOLEAN",
+    ),
 }
 """For each version the statements that lead to it from the one before. A step that has landed is never changed."""
 

@@ -15,10 +15,12 @@ from packaging.utils import canonicalize_name
 
 from pipeline.cli.main import app
 from pipeline.settings import (
+    EzeepSettings,
     JobsSettings,
     NewCustomerSettings,
     NexudusSettings,
     PaperCutSettings,
+    PriceSettings,
     Settings,
     SiteSettings,
 )
@@ -59,10 +61,13 @@ def test_every_command_that_a_text_names_exists() -> None:
 def test_the_example_configuration_is_whole() -> None:
     """Every key and every secret has its line in the examples, in use or behind a `# `."""
     example, secrets = text(Path("bridge.example.toml")), text(Path(".env.example"))
-    sections = (Settings, NexudusSettings, SiteSettings, PaperCutSettings, JobsSettings, NewCustomerSettings)
+    sections = (
+        Settings, NexudusSettings, SiteSettings, PaperCutSettings, EzeepSettings, PriceSettings, JobsSettings,
+        NewCustomerSettings,
+    )  # fmt: skip
     for section in sections:
         for key, field in section.model_fields.items():
-            table = rf"^\[(?:sites\.london\.)?{key}\b" if _is_table(field.annotation) else rf"^(?:# )?{key} = "
+            table = rf"^(?:# )?\[+(?:sites\.\w+\.)?{key}\b" if _is_table(field.annotation) else rf"^(?:# )?{key} = "
             assert re.search(table, example, re.MULTILINE), f"bridge.example.toml lacks {key}"
     for variable in re.findall(r'_env = "(\w+)"', example):
         assert f"{variable}=" in secrets, f".env.example lacks {variable}"

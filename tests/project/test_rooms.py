@@ -91,11 +91,12 @@ HOMES = {
     "sqlalchemy": ("pipeline.services.papercut",),
     "xmlrpc": ("pipeline.services.papercut.client", "pipeline.services.papercut.wire"),
     "httpx": ("pipeline.services.http", "pipeline.services.nexudus.session", "pipeline.services.papercut.client",
+              "pipeline.services.ezeep.client",
               "pipeline.operations.channels", "pipeline.clock", "pipeline.cli.demo"),
     "polars": ("pipeline.domain", "pipeline.store", "pipeline.reports", "pipeline.effects", "pipeline.steps",
                "pipeline.operations", "pipeline.cli", "assets", "pipeline.services.printing",
                "pipeline.services.job_files", "pipeline.services.nexudus.records", "pipeline.services.papercut",
-               "pipeline.services.reading"),
+               "pipeline.services.ezeep", "pipeline.services.reading"),
 }  # fmt: skip
 """Libraries that only some modules import themselves; the sandbox is free to."""
 

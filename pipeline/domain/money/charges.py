@@ -29,8 +29,8 @@ from pipeline.domain.rules import SiteRules
 _MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
 _ROWS = 500_000  # jobs whose lines are made at a time
 _DECIDES = [
-    "job_id", "revision", "printed_at", "username", "printer", "cost", "allowed", "printed", "refunded", "job_type",
-    "shared_account", "twin",
+    "job_id", "revision", "printed_at", "username", "printer", "paper", "pages", "color_pages", "cost", "allowed",
+    "printed", "refunded", "job_type", "shared_account", "twin",
 ]  # fmt: skip
 _ORDER = ("printed_at", "job_id", "ref")
 _LINE = [name for name in tables.columns("print_charges").names() if name not in {"ref", "site"}]
@@ -231,6 +231,7 @@ def _decided(jobs: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     verdicts = {
         "too_many_changes": pl.col("turns") >= _MOST_LINES - 1,
         "free": pl.col("free") | pl.lit(rules.pricing_model == "free_unlimited"),
+        "no_price": cost.is_null() & pl.lit("cost" not in rules.holds),
         "cost_unknown": cost.is_null() | (cost < 0),
         "fractional_cost": (cost != cost.floor()) & pl.lit(rules.rounding == "hold"),
         "zero_cost": pl.col("amount") == 0,

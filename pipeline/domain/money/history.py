@@ -7,13 +7,13 @@ What belongs here: the history as a value, its eras, and telling what of it is n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipeline.domain.rules import SiteRules
+from pipeline.domain.rules import Price, SiteRules
 
 TIME = pl.Datetime("us", "UTC")
 
@@ -30,7 +30,7 @@ SHARING = pl.Schema({"coworker_id": pl.Int64, "held_from": TIME, "payers": pl.St
 
 KEPT = (
     "pricing_model", "partial_credits", "team_credits", "rounding", "charge_from", "credit_ids", "charge_product_id",
-    "max_charge",
+    "max_charge", "prices",
 )  # fmt: skip
 """The choices of a site that decide a job as they were when it was printed; all others are those of now.
 
@@ -68,7 +68,9 @@ class Era(NamedTuple):
 def kept(rules: SiteRules) -> Rules:
     """The choices that are remembered, in a form that JSON can hold."""
     values: Rules = {name: getattr(rules, name) for name in KEPT}
-    return values | {"charge_from": rules.charge_from.isoformat(), "credit_ids": list(rules.credit_ids)}
+    values |= {"charge_from": rules.charge_from.isoformat(), "credit_ids": list(rules.credit_ids)}
+    prices = values.pop("prices")
+    return values | {"prices": [asdict(price) for price in prices]} if prices else values
 
 
 def eras(past: Past, rules: SiteRules) -> list[Era]:
@@ -144,4 +146,6 @@ def _with(rules: SiteRules, values: Rules) -> SiteRules:
         chosen["charge_from"] = datetime.fromisoformat(chosen["charge_from"])
     if "credit_ids" in chosen:
         chosen["credit_ids"] = tuple(chosen["credit_ids"])
+    if "prices" in chosen:
+        chosen["prices"] = tuple(Price(**price) for price in chosen["prices"])
     return replace(rules, **chosen)

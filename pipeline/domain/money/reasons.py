@@ -24,6 +24,9 @@ RULES = {
     " cents now: invoice that by hand and confirm this line, or void it",
     "cost_unknown": "PaperCut has no usable cost for this job, or does not say how much of it was refunded; charge it"
     " by hand and confirm this line, or void it",
+    "no_price": "no price in bridge.toml matches every page: printer {printer}, paper {paper}, {pages} pages,"
+    " {color_pages} of them in colour; add one to the prices of the site, and the next run prices the job; or void"
+    " this line",
     "fractional_cost": "the cost is {cost} credits, not a whole number; give printer {printer} whole prices or set the"
     " site's rounding; retry this line to charge {amount} cents, or void it",
     "voided_before": "a person voided {standing} cents for this job, which now costs {amount} cents; retry this line to"
@@ -52,6 +55,7 @@ TITLES = {
     "too_many_changes": "The job changed more often than lines can be made for it",
     "overdrawn": "Too few credits, and the customer may not be charged money",
     "cost_unknown": "PaperCut has no usable cost for the job",
+    "no_price": "A page without a price in bridge.toml",
     "fractional_cost": "The cost is no whole number of credits",
     "voided_before": "The job was voided before and has a cost again",
     "twin": "Two prints that the files do not tell apart",
@@ -64,12 +68,14 @@ TITLES = {
 
 WAIVED = ("free", "zero_cost")
 HELD = (
-    "too_many_changes", "cost_unknown", "fractional_cost", "voided_before", "twin", "above_max_charge",
+    "too_many_changes", "no_price", "cost_unknown", "fractional_cost", "voided_before", "twin", "above_max_charge",
     "customer_gone", "credit_too_large", "too_many_credits", "overdrawn",
 )  # fmt: skip
 OVERRULED = ("fractional_cost", "voided_before", "twin", "above_max_charge", "too_many_credits", "overdrawn")
 """What a person overrules who retries the line; the others hold it again for as long as they apply."""
-SHOWN = ("cost", "amount", "standing", "printer", "coworker_id", "left_cents", "twin")
+SHOWN = (
+    "cost", "amount", "standing", "printer", "paper", "pages", "color_pages", "coworker_id", "left_cents", "twin",
+)  # fmt: skip
 """The columns whose values stand in the reasons."""
 
 
@@ -85,6 +91,7 @@ def with_reason(lines: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     """
     shown = {
         "cost": pl.col("cost").cast(pl.String).str.strip_chars_end("0").str.strip_chars_end("."),
+        "paper": pl.col("paper").fill_null("not told"),
         "max_charge": pl.lit(rules.max_charge),
         "max_credits": pl.lit(rules.max_credits),
     }

@@ -51,7 +51,7 @@ def print_accounts(
     teams = empty("nexudus_teams") if teams is None or not rules.shares_credits else teams
     reach = _reach(customers, shared(teams, customers))
     return (
-        _preferred(customers)
+        _preferred(_flagged(customers, rules))
         .join(_pools(reach, grants, uses, rules, now), on="email_key", how="left")
         .with_columns(
             pl.lit(rules.name).alias("site"),
@@ -61,12 +61,33 @@ def print_accounts(
             pl.when(_has_address()).then(names.username(rules.username)).alias("username"),
             _card(rules).alias("card_digest"),
         )
-        .with_columns(access=_access(), restricted=~(pl.col("free") | pl.col("pay")))
+        # Without balances nobody stops at 0: there, restricted is who may not print at all (`ownership.restrictions`).
+        .with_columns(access=_access(), restricted=~(pl.col("free") | pl.col("pay")) & pl.lit("balance" in rules.holds))
         .with_columns(reason=_reason(rules))
         .pipe(lambda frame: _without_clash(frame, "pin_digest", "pin_clash") if "pin" in rules.holds else frame)
         .pipe(_without_clash, "username", "name_clash")
         .select(columns("print_accounts").names())
         .sort("email_key")
+    )
+
+
+_EZEEP = {"ezeep_blue": ("ezeep_blue", "ezeep_blue_free"), "ezeep": ("ezeep", "ezeep_free")}
+"""For each pair of ezeep's flags the columns: may print, and prints for free."""
+
+
+def _flagged(customers: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """The customers with the flags that the site goes by: `may_print` (null: not told), free, pay.
+
+    Whoever may print with ezeep is charged money where the model takes money; there is no flag of its own for it
+    (`rules.md` Z7).
+    """
+    if rules.flags == "papercut":
+        return customers.with_columns(may_print=pl.lit(value=True))
+    may_print, free = (pl.col(name) for name in _EZEEP[rules.flags])
+    return customers.with_columns(
+        may_print=pl.when(~may_print | free.is_not_null()).then(may_print),
+        free=(may_print & free).fill_null(value=False),
+        pay=may_print.fill_null(value=False),
     )
 
 
@@ -171,7 +192,8 @@ def _plus_alias() -> pl.Expr:
 
 def _access() -> pl.Expr:
     """The way in: free before pay before credits; pay and credits are already empty where the model has none."""
-    ways = (("free", pl.col("free")), ("pay", pl.col("pay")), ("credits", pl.col("credits") > 0))
+    may_print = pl.col("may_print").fill_null(value=False)
+    ways = (("free", pl.col("free")), ("pay", pl.col("pay")), ("credits", (pl.col("credits") > 0) & may_print))
     return pl.coalesce(*(pl.when(there).then(pl.lit(way)) for way, there in ways), pl.lit("none"))
 
 
@@ -193,6 +215,8 @@ def _reason(rules: SiteRules) -> pl.Expr:
         "plus_alias": _plus_alias(),
         "bad_email": names.bad_email(),
         "other_location": pl.col("business_id").ne_missing(rules.business_id).and_(rules.customers == "home"),
+        "no_flag": pl.col("may_print").is_null(),
+        "printing_off": ~pl.col("may_print"),
         "no_credit": no_way_in & pl.col("had_credits").fill_null(value=False) & pl.lit(rules.takes_credits),
         "no_access": no_way_in,
         "no_pin": pl.col("pin_digest").is_null() & pl.lit("pin" in rules.holds),

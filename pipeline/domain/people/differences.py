@@ -93,7 +93,7 @@ def _changed(users: pl.DataFrame, rules: SiteRules, groups: tuple[tuple[str, ...
     held = [group for group in groups if _held(group, rules)]
     rows = [users.with_columns(changes=_changes(rules, group)).filter(pl.col("changes") != "") for group in held]
     return pl.concat(rows).with_columns(
-        action=pl.lit("update"), reason=pl.format("PaperCut and the account differ in {}", "changes")
+        action=pl.lit("update"), reason=pl.format(f"{rules.title} and the account differ in {{}}", "changes")
     )
 
 
@@ -196,22 +196,39 @@ def _double_reason() -> pl.Expr:
     )
 
 
-def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: int, freed: int) -> pl.DataFrame:
+def _by_hand_reason(rules: SiteRules) -> pl.Expr:
+    return pl.format(
+        f"the customer may print (access: {{}}) and is not in {rules.title}: a person invites them, `printbridge access"
+        f" sync --site {rules.name}`",
+        "access",
+    )
+
+
+def creates(
+    new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: int, freed: int, invited: pl.DataFrame
+) -> pl.DataFrame:
     """Users to create: as many as the licence has seats for, oldest registration first (design 3).
 
-    Nobody gets a second user beside one that a person renamed (`ownership.with_double`).
+    Nobody gets a second user beside one that a person renamed (`ownership.with_double`). Where customers are invited by
+    hand (`rules.md` Z3), only those whom a person asked for.
     """
     seats = max(0, rules.licence_users - users + freed)
     place = pl.when(pl.col("action") == "create").then(1).cum_sum()
     no_seat = (pl.col("action") == "create") & (place > seats) if rules.licence_users else pl.lit(value=False)
     double = pl.col("double").is_not_null()
+    waits = ~pl.col("coworker_id").is_in(invited["coworker_id"].implode()) & pl.lit(rules.invite == "by_hand")
     again = pl.col("username").is_in(owned.filter(state="owned")["username"].implode())
     return (
         new.with_columns(now_balance=pl.lit(None, EXACT))
         .sort("registered_at", "coworker_id", nulls_last=True)
         .with_columns(
-            action=pl.when(double | _jumps(rules)).then(pl.lit("hold")).otherwise(pl.lit("create")),
-            code=pl.when(double).then(pl.lit("lost")).when(_jumps(rules)).then(pl.lit("above_max_credits")),
+            action=pl.when(double | _jumps(rules) | waits).then(pl.lit("hold")).otherwise(pl.lit("create")),
+            code=pl.when(double)
+            .then(pl.lit("lost"))
+            .when(_jumps(rules))
+            .then(pl.lit("above_max_credits"))
+            .when(waits)
+            .then(pl.lit("by_hand")),
             changes=pl.concat_str(
                 pl.lit(",".join(_held(_CREATED, rules))),
                 *(pl.when(pl.col("card_digest").is_not_null()).then(pl.lit(card)) for card in _held(["card"], rules)),
@@ -223,9 +240,11 @@ def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: 
             .then(_double_reason())
             .when(_jumps(rules))
             .then(_jump_reason(rules))
+            .when(waits)
+            .then(_by_hand_reason(rules))
             .when(again)
-            .then(pl.lit("the user is ours but is missing in PaperCut: created again"))
-            .otherwise(pl.format("the customer may print (access: {}) and is not in PaperCut", "access")),
+            .then(pl.lit(f"the user is ours but is missing in {rules.title}: created again"))
+            .otherwise(pl.format(f"the customer may print (access: {{}}) and is not in {rules.title}", "access")),
         )
         .with_columns(
             action=pl.when(no_seat).then(pl.lit("hold")).otherwise("action"),
@@ -244,8 +263,8 @@ def creates(new: pl.DataFrame, owned: pl.DataFrame, rules: SiteRules, *, users: 
     )
 
 
-def foreign(kept: pl.DataFrame) -> pl.DataFrame:
-    """Wanted user names that exist in PaperCut but are not provably ours: nothing is changed."""
+def foreign(kept: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
+    """Wanted user names that exist already but are not provably ours: nothing is changed."""
     known = pl.col("our_state") == "owned"
     return kept.filter(~pl.col("ours")).with_columns(
         action=pl.lit("hold"),
@@ -255,8 +274,8 @@ def foreign(kept: pl.DataFrame) -> pl.DataFrame:
         .then(pl.format("the user was ours, but {}; nothing is changed until then: {}", "refusal", "remedy"))
         .otherwise(
             pl.format(
-                "the user exists in PaperCut but is not managed here: {}; nothing is changed, `printbridge adopt` "
-                "takes it over",
+                f"the user exists in {rules.title} but is not managed here: {{}}; nothing is changed,"
+                " `printbridge adopt` takes it over",
                 "refusal",
             )
         ),

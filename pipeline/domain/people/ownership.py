@@ -51,7 +51,9 @@ def observed(users: pl.DataFrame, owned: pl.DataFrame) -> pl.DataFrame:
             refusal=pl.when(~pl.col("now_internal"))
             .then(pl.lit("it is not an internal user"))
             .when(unmarked)
-            .then(pl.lit("its notes do not hold our mark"))
+            .then(pl.lit("it does not carry our mark"))
+            .when(pl.col("our_coworker_id").is_null() & pl.col("now_marked_coworker_id").is_null())
+            .then(pl.lit("it has our mark but no ownership record here"))
             .when(pl.col("our_coworker_id").is_null())
             .then(pl.format("it has the mark of customer {} but no ownership record here", "now_marked_coworker_id"))
             .otherwise(pl.format("it has the mark of another customer, {}", "now_marked_coworker_id")),
@@ -91,7 +93,7 @@ def _remedy() -> pl.Expr:
     """How a user that was ours becomes ours again."""
     return (
         pl.when(~pl.col("now_internal"))
-        .then(pl.lit("take it out of the directory sync in PaperCut; then it is ours again by itself"))
+        .then(pl.lit("take it out of the directory sync; then it is ours again by itself"))
         .when(~pl.col("now_marked"))
         .then(pl.lit("`printbridge adopt` takes it back"))
         .otherwise(
@@ -104,7 +106,9 @@ def _remedy() -> pl.Expr:
 
 
 def _marked_for(customer: str) -> pl.Expr:
-    return (pl.col("now_marked") & (pl.col("now_marked_coworker_id") == pl.col(customer))).fill_null(value=False)
+    """Whether the mark is one for a customer; the mark of some print systems, a group, names nobody."""
+    named = pl.col("now_marked_coworker_id")
+    return (pl.col("now_marked") & (named.is_null() | (named == pl.col(customer)))).fill_null(value=False)
 
 
 def with_new_marks(kept: pl.DataFrame) -> pl.DataFrame:

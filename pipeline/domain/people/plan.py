@@ -68,6 +68,7 @@ def user_sync_plan(
     fallen: pl.DataFrame | None = None,
     printed: pl.DataFrame | None = None,
     password_length: int | None = None,
+    invited: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """What would change among the print users of a site (design 3 and 4, `money-safety.md` section 4).
 
@@ -86,6 +87,7 @@ def user_sync_plan(
         fallen: the users whose balance fell without a job, see `balances.FALLEN`; None for nobody.
         printed: username, printed_at of the newest job of each user, for `writes.asks`; None for nobody.
         password_length: the length to which passwords are padded now; None where nobody asked.
+        invited: coworker_id of those whom a person asked to be invited, where that is done by hand; None for nobody.
 
     Returns:
         UserSyncPlan in the order of `ORDER`, then by user name.
@@ -107,12 +109,13 @@ def user_sync_plan(
     freed = removals if rules.removal == "delete" and not _over_run_cap(removals, owned.height) else 0
     taken = pl.concat([seen.select("username"), renames.select(username="new_username")])
     new = ownership.with_double(wanted.join(taken, on="username", how="anti"), seen)
+    invited = accounts.select("coworker_id").clear() if invited is None else invited
     parts = [
         leavers,
         differences.ahead(renames, rules),
         renames,
-        differences.creates(new, owned, rules, users=users.height, freed=freed),
-        differences.foreign(kept),
+        differences.creates(new, owned, rules, users=users.height, freed=freed, invited=invited),
+        differences.foreign(kept, rules),
         differences.updates(kept, rules),
         differences.adjusts(kept, rules),
         *ownership.restrictions(leavers, unsettled, rules),

@@ -77,6 +77,16 @@ REASONS: dict[str, Reason] = {
         ' (customers = "home")',
         leaves="the preferred customer belongs to another location now",
     ),
+    "no_flag": Reason(
+        "Nexudus does not tell whether the customer may print with ezeep; set the flag of the customer to yes or no",
+        stays="Nexudus does not tell whether the customer may print with ezeep: the user stays as it is until it does",
+        fault="an ezeep flag that is neither yes nor no",
+        remedy="set the flag for ezeep printing to yes or no",
+    ),
+    "printing_off": Reason(
+        "printing with ezeep is not switched on for the customer in Nexudus",
+        leaves="printing is switched off on the customer's account in Nexudus",
+    ),
     "no_access": Reason(
         "neither a printing flag nor valid credits that count under this site's pricing model",
         leaves="the printing flag is gone and there is no credit",
@@ -115,6 +125,7 @@ HOLDS: dict[str, Hold] = {
     "no_effect": Hold("a change was made three times and did not take effect"),
     "foreign": Hold("the user that the customer should have is not managed here"),
     "disabled": Hold("a person disabled the user in PaperCut"),
+    "by_hand": Hold("the customer may print and waits for a person to invite them"),
     "above_max_credits": Hold("the balance would rise by more than max_credits"),
     "no_seat": Hold("the licence has no seat"),
     "moved": Hold("the customer has another user now"),

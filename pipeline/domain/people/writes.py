@@ -12,6 +12,7 @@ from __future__ import annotations
 import polars as pl
 
 from pipeline.domain.people.differences import plain
+from pipeline.domain.rules import SiteRules
 
 TRIES = 3
 """So many writes in a row after which the user is seen as before; then a person is asked."""
@@ -37,13 +38,13 @@ def asks() -> pl.Expr:
     )
 
 
-def without_effect(plan: pl.DataFrame, tried: pl.DataFrame, site: str) -> pl.DataFrame:
+def without_effect(plan: pl.DataFrame, tried: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     """The plan, in which changes that were made `TRIES` times and are still to be made are held.
 
     Args:
         plan: UserSyncPlan.
         tried: PrintUserSync: of each change of these users, by its fields, the last `TRIES` tries.
-        site: the name of the site.
+        rules: the choices of the site.
 
     Returns:
         UserSyncPlan, in its order.
@@ -62,8 +63,8 @@ def without_effect(plan: pl.DataFrame, tried: pl.DataFrame, site: str) -> pl.Dat
         pl.format("balance, asked {} and seen {}", plain(pl.col("target")), plain(pl.col("balance")))
     ).otherwise(pl.col("changes").str.replace_all(",", ", "))  # fmt: skip
     reason = pl.format(
-        f"PaperCut said yes {TRIES} times, last {{}}, and changed nothing ({{}}): it is not written again. Look at the"
-        f" user in PaperCut and set it there, or `printbridge resume {site} writes` tries once more",
+        f"{rules.title} said yes {TRIES} times, last {{}}, and changed nothing ({{}}): it is not written again. Look at"
+        f" the user there and set it by hand, or `printbridge resume {rules.name} writes` tries once more",
         pl.col("last").dt.to_string("%Y-%m-%d %H:%M UTC"),
         values,
     )

@@ -81,7 +81,7 @@ class CsvReport:
                 f"jobs.columns of CSV files cannot hold {', '.join(unknown)}", f"use any of: {', '.join(HEADERS)}"
             )
         self._day_first = day_first
-        named = {name: (_plain(header),) for name, header in columns.items()}
+        named = {name: (plain_header(header),) for name, header in columns.items()}
         self._headers = {**HEADERS, **named}
         self._required = dict.fromkeys((*REQUIRED, *columns))
 
@@ -98,7 +98,7 @@ class CsvReport:
         for at, line in enumerate(lines[:_HEADER_WITHIN]):
             for separator in (",", ";", "\t"):
                 try:
-                    header = [_plain(cell) for cell in _cells(line, separator)]
+                    header = [plain_header(cell) for cell in split_cells(line, separator)]
                 except ValueError:
                     continue
                 positions = _positions(header, self._headers)
@@ -135,7 +135,7 @@ class _Rows:
 
     def cells(self, line: str) -> list[str]:
         """The cells of one line; ValueError if it is no row."""
-        cells = _cells(line, self._separator)
+        cells = split_cells(line, self._separator)
         if len(cells) == self._width + 1 and not cells[-1]:
             cells.pop()  # the Print Logger ends its lines with a comma
         if len(cells) != self._width:
@@ -192,7 +192,7 @@ def _positions(header: Sequence[str], headers: Mapping[str, tuple[str, ...]]) ->
     return {name: at[0] for name, at in found.items() if at}
 
 
-def _cells(line: str, separator: str) -> list[str]:
+def split_cells(line: str, separator: str) -> list[str]:
     """The cells of one line; ValueError if it is not CSV."""
     try:
         return list(*csv.reader([line], delimiter=separator))
@@ -200,7 +200,7 @@ def _cells(line: str, separator: str) -> list[str]:
         raise ValueError("is not a line of CSV") from None
 
 
-def _plain(header: str) -> str:
+def plain_header(header: str) -> str:
     """A header without case, accents and double spaces."""
     letters = unicodedata.normalize("NFKD", header.casefold())
     return " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())

@@ -49,6 +49,7 @@ class FileJob(NamedTuple):
     copies: int
     duplex: bool
     cost: Decimal | None
+    paper: str | None = None
     allowed: bool = True
     printed: bool = True
     refunded: bool = False

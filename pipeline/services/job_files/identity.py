@@ -163,11 +163,13 @@ def _together(files: Sequence[pl.DataFrame]) -> pl.DataFrame:
         places = pl.Series(list(names), dtype=pl.Int64)
         found = pl.DataFrame(list(names.values()), schema={"job_id": pl.String, "twin": pl.String}, orient="row")
         rows = rows.with_columns(rows[name].scatter(places, found[name]) for name in found.columns)
+    paper = pl.col("paper")
     gaps = (pl.col("username") == "") | (pl.col("printer") == "") | pl.col("cost").is_null()
+    gaps |= paper.is_null() & paper.is_not_null().any()
     if not rows.filter(gaps & pl.col("job_id").is_duplicated()).height:
         return rows
     words = (pl.when(pl.col(name) != "").then(name).forward_fill().over("job_id").fill_null("") for name in _WORDS)
-    return rows.with_columns(*words, pl.col("cost").forward_fill().over("job_id"))
+    return rows.with_columns(*words, pl.col("cost", "paper").forward_fill().over("job_id"))
 
 
 def _names(files: Sequence[pl.DataFrame]) -> dict[int, Name]:

@@ -8,6 +8,7 @@ Every value goes through one reading (`pipeline/services/reading.py`), here and 
 
     flags (Active, Archived, PaperCut...)       true, false, 1, 0, or these as text; null and all else: unreadable, for
                                                 a guess would give or take access that nobody gave or took
+    Ezeep...                                    the same, but what cannot be read is none: only an ezeep site needs it
     AccessPincode, AccessCardId, KeyFobNumber   trimmed; a number is its digits; null or blank: none
     Email                                       trimmed; null or blank: none; a control character: unreadable, for
                                                 without it the e-mail would be another person's
@@ -53,6 +54,7 @@ from pipeline.services.reading import (
     key,
     kind,
     number,
+    optional_flag,
     optional_key,
     problem,
     rows_of,
@@ -71,6 +73,12 @@ CUSTOMER_FIELDS = (
     "InvoicingBusinessId", "AccessPincode", "UpdatedOn",
 )  # fmt: skip
 """The fields of a customer without which no decision is safe."""
+
+EZEEP_FLAGS = {
+    "ezeep_blue": ("EzeepBluePrintingEnabled", "EzeepBlueFreePrinting"),
+    "ezeep": ("EzeepPrintingEnabled", "EzeepFreePrinting"),
+}
+"""The flags of a customer that an ezeep site goes by: may print, and prints for free."""
 
 CREDIT_FIELDS = (
     "Id", "CoworkerId", "ExtraServiceId", "ExtraServiceIsPrintingCredit", "RemainingUses", "Notes", "UpdatedOn",
@@ -129,6 +137,7 @@ def read_customers(records: Iterable[Record], digest: Digest, moment: Moment, re
             optional_key(record.get("TariffId"), "TariffId") is not None or _has_contracts(record),
             flag(record, "PaperCutFreePrinting"),
             flag(record, "PaperCutPayAsYouPrint"),
+            *(optional_flag(record, field) for pair in EZEEP_FLAGS.values() for field in pair),
             optional_key(record["InvoicingBusinessId"], "InvoicingBusinessId"),
             digest(secret(record["AccessPincode"], "AccessPincode")),
             digest(secret(record.get("AccessCardId"), "AccessCardId")),

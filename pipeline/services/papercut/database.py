@@ -270,6 +270,7 @@ def _batch(connection: sa.Connection, chosen: sa.Select[*tuple[Any, ...]], timez
         pl.col("printer").fill_null(""),
         *(pl.col(name).fill_null(0) for name in numbers),
         _is_yes("duplex"),
+        pl.lit(None, JOB_COLUMNS["paper"]).alias("paper"),
         "cost",
         *(_is_yes(flag) for flag in ("allowed", "printed", "refunded")),
         # Without a type a job must have printed to count, the stricter of the two rules in `papercut-api.md` 5.2.

@@ -23,7 +23,7 @@ from pipeline.services.papercut import findings
 from pipeline.services.papercut.client import PaperCutClient
 from pipeline.services.papercut.database import PaperCutDatabase
 from pipeline.services.papercut.records import USER_PROPERTIES, flat, mark, marked_notes, papercut_users_of, read_users
-from pipeline.services.printing import Applied, Change, Holding, JobSource, Question, Secrets, Setup
+from pipeline.services.printing import Applied, Change, Holding, Invitation, JobSource, Question, Secrets, Setup
 from pipeline.services.reading import Read
 
 
@@ -125,6 +125,15 @@ class PaperCut:
         if self.client.properties(username, ["notes"])["notes"] == notes:
             return Applied("done", "our mark stands in its notes")
         return Applied("unsure", "PaperCut keeps other notes than were sent: look at the user in PaperCut")
+
+    def invitations(self) -> list[Invitation]:
+        """Nobody is invited: users are made with their PIN."""
+        return []
+
+    def resend(self, invitation: Invitation) -> Applied:
+        """There is nothing to send."""
+        del invitation
+        return Applied("held", "PaperCut invites nobody")
 
     def questions(self, setup: Setup) -> list[Question]:
         """What PaperCut tells of its own set-up; see `findings.py`."""

@@ -50,9 +50,9 @@ def test_a_user_that_was_never_made_for_sure_and_has_the_mark_of_another_is_nobo
     ("reason", "code", "words"),
     [
         ("suspended", "lost_leaver", "not removed: the preferred customer is suspended in Nexudus; its notes do not"),
-        ("no_credit", "lost_leaver", "without credit, but not restricted: its notes do not hold our mark"),
-        ("no_pin", "lost", "the user was ours, but its notes do not hold our mark"),
-        ("-", "lost", "the user was ours, but its notes do not hold our mark"),
+        ("no_credit", "lost_leaver", "without credit, but not restricted: it does not carry our mark"),
+        ("no_pin", "lost", "the user was ours, but it does not carry our mark"),
+        ("-", "lost", "the user was ours, but it does not carry our mark"),
     ],
 )
 def test_a_lost_user_that_should_lose_its_access_is_told_from_one_that_may_stay(

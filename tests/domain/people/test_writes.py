@@ -84,13 +84,13 @@ def test_what_makes_or_removes_a_user_asks_for_no_values() -> None:
     ids=["three times", "twice", "once refused", "once another", "always another", "another user", "other fields"],
 )
 def test_a_change_that_was_made_three_times_in_vain_waits_for_a_person(rows: list[dict[str, Any]], held: bool) -> None:
-    (row,) = without_effect(plan(), tried(*rows), "london").iter_rows(named=True)
+    (row,) = without_effect(plan(), tried(*rows), rules()).iter_rows(named=True)
     assert (row["action"], row["code"]) == (("hold", "no_effect") if held else ("adjust", None))
     assert row["reason"].startswith("PaperCut said yes 3 times" if held else "the balance is 45, wanted is 60")
 
 
 def test_a_person_is_told_when_it_was_tried_last_what_was_asked_and_what_was_seen() -> None:
-    (row,) = without_effect(plan(), tried({}, {}, {}), "london").iter_rows(named=True)
+    (row,) = without_effect(plan(), tried({}, {}, {}), rules()).iter_rows(named=True)
     assert "last 2026-11-20 11:00 UTC, and changed nothing (balance, asked 60 and seen 45)" in row["reason"]
     assert "`printbridge resume london writes` tries once more" in row["reason"]
 
@@ -101,7 +101,7 @@ def test_fields_without_effect_are_named_and_the_others_go_on() -> None:
     )
     of_a = changed.filter(username="a").row(0, named=True)
     vain = tried(*[{name: of_a[name] for name in ("username", "action", "changes", "ask")}] * TRIES)
-    after = without_effect(changed, vain, "london")
+    after = without_effect(changed, vain, rules())
     assert after.select("username", "action").rows() == [("a", "hold"), ("b", "update")]
     assert after.columns == changed.columns
     assert "(full_name, email)" in after["reason"][0]

@@ -102,6 +102,13 @@ def access_undo(
                      apply=apply, as_json=as_json)  # fmt: skip
 
 
+def choice_of(emails: Path | None, plan: str | None, team: str | None) -> Choice:
+    """The customers of a file of e-mails, a plan or a team; everybody where none is given."""
+    from pipeline.operations.access import Choice, addresses
+
+    return Choice(emails=addresses(emails) if emails else None, plan=plan, team=team)
+
+
 def _choice(
     sites: Sites, emails: Path | None, plan: str | None, team: str | None, *,
     members: bool, contacts: bool, everyone: bool, site: str | None,

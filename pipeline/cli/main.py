@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from pipeline.cli.access import access
 from pipeline.cli.adopt import adopt
 from pipeline.cli.alerts import alerts
 from pipeline.cli.common import (
@@ -37,6 +36,7 @@ from pipeline.cli.common import (
     worst,
 )
 from pipeline.cli.held import held
+from pipeline.cli.invitations import access
 from pipeline.cli.site import site as site_commands
 from pipeline.errors import ConfigError, PermanentError, PrintbridgeError, UnsafeError
 

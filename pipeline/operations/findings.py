@@ -31,6 +31,7 @@ FREE_DAYS, FREE_JOBS = 7, 3
 
 HELD = {
     "no_seat": "no seat", "above_max_credits": "too large a credit", "foreign": "foreign name", "disabled": "disabled",
+    "by_hand": "by hand",
     "fell": "balance fell", "no_effect": "no effect",
 }  # fmt: skip
 """What a held row of a plan is told as, by its code; whatever is not named is `other`."""

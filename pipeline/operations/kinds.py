@@ -38,6 +38,7 @@ KINDS = {
     "customer left out": "something in a customer's record keeps them from printing",
     "user held: foreign name": "PaperCut has a user of a customer's name that is not ours",
     "user held: no seat": "a customer waits for a licence seat",
+    "user held: by hand": "a customer may print and waits for a person to invite them",
     "user held: too large a credit": "a balance would rise by more than max_credits",
     "user held: disabled": "a person disabled the user of a customer who may print",
     "user held: balance fell": "the balance of a user fell without a job, so it is not raised",
@@ -54,6 +55,7 @@ HELD_REMEDIES = {
     "user held: foreign name": "`printbridge adopt --site {site}` shows whom it can take over; --apply does it",
     "user held: no seat": "buy seats, or take access from customers who no longer print; then raise licence_users in"
     " bridge.toml",
+    "user held: by hand": "`printbridge access sync --site {site} --all` shows whom it invites; --apply does it",
     "user held: too large a credit": "check the credits in Nexudus, or raise max_credits of site {site} in bridge.toml",
     "user held: disabled": "enable the user in PaperCut if the customer is to print, or take the access in Nexudus",
     "user held: balance fell": "see in PaperCut who changed the balance (Users > user > Transactions); then"

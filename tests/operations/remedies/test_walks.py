@@ -79,6 +79,10 @@ WALKS: dict[str, tuple[str, ...]] = {
     ),
     "user held: foreign name": (PEOPLE + "a_user_of_a_name_that_is_not_ours_is_taken_over_or_gets_another_name",),
     "user held: no seat": (PEOPLE + "a_customer_without_a_seat_gets_one_or_gives_up_the_wish",),
+    "user held: by hand": (
+        STEPS + "test_ezeep.py::test_nobody_is_invited_until_a_person_asks_and_then_only_whom_they_name",
+        "cli/test_invitations.py::test_a_person_invites_whom_they_choose_and_sees_who_has_not_logged_in",
+    ),
     "user held: too large a credit": (PEOPLE + "a_balance_that_would_rise_too_far_waits_for_the_credits_or_the_limit",),
     "user held: disabled": (PEOPLE + "a_disabled_user_is_enabled_or_the_customer_loses_the_access",),
     "user held: balance fell": (
@@ -100,6 +104,7 @@ WALKS: dict[str, tuple[str, ...]] = {
     ),
     # held by a rule
     "held: too_many_changes": (STEPS + "test_setup_changes.py::test_a_job_that_changes_forty_times_harms_only_itself",),
+    "held: no_price": (STEPS + "test_ezeep.py::test_a_page_without_a_price_is_held_and_charged_once_it_has_one",),
     "held: cost_unknown": (LINES + "a_cost_that_nobody_knows_is_charged_by_hand_or_waived",),
     "held: fractional_cost": (
         LINES + "a_fraction_is_charged_as_it_says_also_where_the_site_rounds_from_now_on",

@@ -214,7 +214,7 @@ def transfer(users: int, rounds: int) -> list[Row]:
             seconds = site.steps(site.run("site0"))["print_user_sync"]
             counted = site.calls()["sites"]["site0"]
             made = counted["api.addNewInternalUser"]
-            connections = site.settings.site("site0").papercut.connections
+            connections = site.settings.site("site0").server.connections
             papercut = site.ready["sites"]["site0"]
             of = partial(_same_calls, counted, papercut["token"])
             few = min(made, SCRIPT_USERS)

@@ -26,6 +26,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.cli.demo_ezeep import print_at
 from pipeline.cli.demo_mess import Mess, print_mess
 from pipeline.cli.demo_tables import print_tables
 from pipeline.clock import system_clock
@@ -45,7 +46,10 @@ from pipeline.store import grants
 from pipeline.store.sql import Connection
 from pipeline.words import counted
 
-SITES = ("london", "athens")
+SITES = ("london", "athens", "lisbon")
+EZEEP = ("lisbon",)
+"""The sites that print with ezeep."""
+
 BEGIN = datetime(2026, 10, 1, 4, tzinfo=UTC)
 """printbridge goes live; the month has a change of the clocks."""
 
@@ -77,7 +81,7 @@ def run_demo(folder: Path, *, console: Console, customers: int = 300, keep_runni
         PermanentError: the sandbox did not start.
     """
     _clear(folder)
-    world = make_world(customers, SITES, clock=BEGIN.isoformat())
+    world = make_world(customers, SITES, clock=BEGIN.isoformat(), ezeep=EZEEP)
     # A month passes in seconds; the client judges the age of its token by a real clock.
     world["switches"]["token_seconds"] = MONTHS_TOKEN_SECONDS
     with _served(folder, world) as ready:
@@ -131,7 +135,7 @@ def live(folder: Path, *, console: Console, port: int) -> int:
         The exit code of the UI.
     """
     _clear(folder)
-    world = make_world(300, SITES, clock=system_clock().isoformat())
+    world = make_world(300, SITES, clock=system_clock().isoformat(), ezeep=EZEEP)
     with _served(folder, world) as ready:
         config = folder / "bridge.toml"
         text = re.sub(r"(?m)^charge_from = .*$", r"\g<0>\nmaturity_minutes = 1", config.read_text("utf-8"))
@@ -175,7 +179,7 @@ class Month:
     def live(self) -> None:
         """Live through the month: transfer the users, print and charge, then reconcile and report."""
         with _progress(self.console, len(self.sites) * (len(PAUSES) + 1)) as told:
-            self._run(told, "sync_site", {(site,): f"{site}: users transferred" for site in self.sites})
+            self._sync(told, {site: f"{site}: users transferred" for site in self.sites})
             edits = administration(self.world, len(PAUSES))
             edited_ids = {edit["id"] for turn in edits for edit in turn if edit["entity"] == "coworkers"}
             first = self.sites[0]
@@ -189,8 +193,7 @@ class Month:
                 for edit in edited:
                     self._edit(edit)
                 self.mess.happen(turn)
-                texts = {(site,): f"{site}: {printed[site]} jobs until {until:%d %B}" for site in self.sites}
-                self._run(told, "sync_site", texts)
+                self._sync(told, {site: f"{site}: {printed[site]} jobs until {until:%d %B}" for site in self.sites})
         days = sorted((day, site) for site in self.sites for day in self._days(site))
         with _progress(self.console, len(days) + len(self.sites), quiet=True) as told:
             last = {(max(day for day, each in days if each == site), site) for _, site in days}
@@ -210,6 +213,11 @@ class Month:
             return found.height
 
         self.accepted += self.served.store.commit(change)
+
+    def _sync(self, told: Callable[[str, Outcome], None], texts: Mapping[str, str]) -> None:
+        """Bring every site in step; at those on ezeep a person invites whoever waits for it, as with *Update eZeep*."""
+        for job, sites in (("sync_site", set(self.sites) - set(EZEEP)), ("invite_customers", set(EZEEP))):
+            self._run(told, job, {(site,): text for site, text in texts.items() if site in sites})
 
     def _run(self, told: Callable[[str, Outcome], None], job: str, runs: Mapping[Partition, str]) -> None:
         """Run a job for some partitions, the sites at the same time; remember what failed and what checks found.
@@ -231,13 +239,16 @@ class Month:
         self._ask("POST", "clock", {"advance_seconds": max(0.0, (until - now).total_seconds())})
 
     def _print(self, since: datetime, until: datetime) -> dict[str, int]:
-        """Send the jobs of a period to PaperCut; how many it took, by site (the others have no user there)."""
+        """Send the jobs of a period to PaperCut and ezeep; how many they took, by site (the others have no user)."""
         due = [
             (position, job | {"username": self._renamed.get(job["username"], job["username"])})
             for position, job in enumerate(self.jobs)
             if since <= datetime.fromisoformat(job["at"]) < until
         ]
         taken: dict[str, int] = dict.fromkeys(self.sites, 0)
+        for site in EZEEP:
+            taken[site] = print_at(self._ask, site, [job for _, job in due if job["site"] == site])
+        due = [(position, job) for position, job in due if job["site"] not in EZEEP]
         for first in range(0, len(due), BATCH):
             batch = due[first : first + BATCH]
             answers = self._ask("POST", "print", [job for _, job in batch])

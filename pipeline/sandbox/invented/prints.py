@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pipeline.sandbox.invented.world import pricing_models, printing_customers
+from pipeline.sandbox.invented.world import PRINTERS, pricing_models, printing_customers, zone_of
 
 Json = dict[str, Any]
 
@@ -60,12 +60,13 @@ def make_prints(world: Mapping[str, Any], start: datetime, end: datetime, *, see
     for name, site in world["sites"].items():
         rng = random.Random(f"prints:{seed}:{name}")
         people = printing_customers(world, name)
-        staff = [user["username"] for user in site["users"] if "@" not in user["username"]]
-        days = _Days(start, end, ZoneInfo(site["config"]["timezone"]))
+        staff = [user["username"] for user in site["users"] if "@" not in user.get("username", "@")]
+        days = _Days(start, end, ZoneInfo(zone_of(world, name)))
         printing = rng.sample(people, round(len(people) * PRINTING_SHARE))
         for username in [*printing, *rng.sample(staff, min(3, len(staff)))]:
             often = rng.expovariate(1 / JOBS_PER_PERSON) * ((end - start) / MONTH)
-            jobs += [_job(rng, name, site, username, days) for _ in range(max(1, round(often)))]
+            made = [_job(rng, name, site, username, days) for _ in range(max(1, round(often)))]
+            jobs += [_on_ezeep(job) for job in made] if site.get("system") == "ezeep" else made
     jobs.sort(key=lambda job: (job["at"], job["site"], job["username"]))
     _oversize(jobs, world)
     return jobs
@@ -85,7 +86,7 @@ def make_refunds(jobs: Sequence[Json], end: datetime, *, seed: int = 1) -> list[
     rng = random.Random(f"refunds:{seed}")
     refunds: list[Json] = []
     for position, job in enumerate(jobs):
-        if rng.random() >= REFUNDED or not job.get("printed", True):
+        if rng.random() >= REFUNDED or not job.get("printed", True) or "cost" not in job:
             continue
         at = datetime.fromisoformat(job["at"]) + timedelta(hours=rng.triangular(0.1, 240, 2))
         part = {"amount": job["cost"] // 2} if job["cost"] > 1 and rng.random() < 0.25 else {}
@@ -116,7 +117,7 @@ class _Days:
 
 def _job(rng: random.Random, name: str, site: Mapping[str, Any], username: str, days: _Days) -> Json:
     colour = rng.random() < COLOUR_SHARE
-    printer = rng.choice([each for each in site["printers"] if each["cost_color"] or not colour])
+    printer = rng.choice([each for each in _printers(site) if each["cost_color"] or not colour])
     pages = max(1, round(rng.lognormvariate(math.log(MEDIAN_PAGES), PAGES_SPREAD)))
     color_pages = (pages if rng.random() < 0.6 else rng.randint(1, pages)) if colour else 0
     copies = rng.randint(2, 5) if rng.random() < SEVERAL_COPIES else 1
@@ -128,6 +129,20 @@ def _job(rng: random.Random, name: str, site: Mapping[str, Any], username: str, 
     return job | {"printed": False} if rng.random() < NEVER_RELEASED else job
 
 
+def _printers(site: Mapping[str, Any]) -> list[Json]:
+    """The printers of a site with what a page costs; ezeep does not know that, so it is that of the same printers."""
+    if site.get("system") != "ezeep":
+        return site["printers"]
+    return [{"name": name, "cost_simple": grey, "cost_color": colour} for name, grey, colour, _ in PRINTERS]
+
+
+def _on_ezeep(job: Json) -> Json:
+    """A job as ezeep knows it: all pages of all copies, and no cost; it is grey or in colour as a whole."""
+    pages = job["pages"] * job["copies"]
+    shared = {name: job[name] for name in ("site", "username", "printer", "duplex", "document", "at")}
+    return {**shared, "pages": pages, "color_pages": pages if job["color_pages"] else 0, "paper": "A4"}
+
+
 def _cost(printer: Mapping[str, Any], pages: int, color_pages: int) -> int:
     return printer["cost_simple"] * (pages - color_pages) + printer["cost_color"] * color_pages
 
@@ -135,7 +150,11 @@ def _cost(printer: Mapping[str, Any], pages: int, color_pages: int) -> int:
 def _oversize(jobs: list[Json], world: Mapping[str, Any]) -> None:
     """Make one job of a customer who pays per print a huge one, in colour on the dearest printer."""
     models = pricing_models(world)
-    charged = {site["business_id"] for name, site in world["sites"].items() if "pay_per_print" in models[name]}
+    charged = {
+        site["business_id"]
+        for name, site in world["sites"].items()
+        if "pay_per_print" in models[name] and site.get("system") != "ezeep"
+    }
     paying = {
         account["Email"].lower()
         for account in world["nexudus"]["coworkers"]

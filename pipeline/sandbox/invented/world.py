@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from pipeline.sandbox.invented import ezeep as on_ezeep
 
 Json = dict[str, Any]
 
@@ -82,7 +84,12 @@ PRINTERS = (("ground", 3, 18, "Ground floor"), ("quiet", 2, 0, "Quiet room"), ("
 
 
 def make_world(
-    customers: int = 300, sites: Sequence[str] = ("london", "leeds"), *, seed: int = 1, clock: str = "2026-10-01T06:00Z"
+    customers: int = 300,
+    sites: Sequence[str] = ("london", "leeds"),
+    *,
+    seed: int = 1,
+    clock: str = "2026-10-01T06:00Z",
+    ezeep: Collection[str] = (),
 ) -> Json:
     """A world file (design section 8) of one account with these sites.
 
@@ -91,6 +98,7 @@ def make_world(
         sites: names of the sites; each has a pricing model (`MODELS`), a time zone (`ZONES`), printers and staff.
         seed: another seed, other people.
         clock: when the sandbox begins, ISO-8601 with zone. Plan credits are those of the month of this moment.
+        ezeep: which of the sites print with ezeep.
 
     Raises:
         ValueError: more customers than there are PINs of five digits (100,000).
@@ -99,6 +107,8 @@ def make_world(
     now = datetime.fromisoformat(clock).astimezone(UTC)
     homes = [_home(number, name) for number, name in enumerate(sites)]
     accounts = _accounts(rng, customers, homes, now)
+    if ezeep:
+        on_ezeep.flag(accounts, {home["business_id"] for home in homes if home["name"] in ezeep})
     return {
         "clock": clock,
         "switches": {"credit_put_remaining": "honour"},
@@ -110,7 +120,12 @@ def make_world(
             "products": [product for home in homes for product in _products(home)],
             "coworkerproducts": [],
         },
-        "sites": {home["name"]: _papercut(rng, home, accounts) for home in homes},
+        "sites": {
+            home["name"]: on_ezeep.organisation(home["business_id"], (printer[0] for printer in PRINTERS))
+            if home["name"] in ezeep
+            else _papercut(rng, home, accounts)
+            for home in homes
+        },
     }
 
 
@@ -136,21 +151,34 @@ def settings_for(world: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[st
     for name, site in world["sites"].items():
         at_home = [record for record in nexudus["products"] if record["BusinessId"] == site["business_id"]]
         services = [record for record in nexudus["extraservices"] if record["BusinessId"] == site["business_id"]]
-        secrets = {f"PAPERCUT_TOKEN_{name.upper()}": "token", f"PAPERCUT_DB_{name.upper()}": "jobs_uri"}
-        environment |= {variable: ready["sites"][name][key] for variable, key in secrets.items()}
         values: Json = {
             "business_id": site["business_id"],
-            "timezone": site["config"]["timezone"],
+            "timezone": zone_of(world, name),
             "pricing_model": models[name],
             "charge_product_id": next(record["Id"] for record in at_home if record["Name"] == "Printing"),
             "credit_ids": [record["Id"] for record in services if record["IsPrintingCredit"]],
         }
-        token, database = secrets
+        rest, secrets = _section(name, site, ready["sites"][name])
+        environment |= secrets
         lines += ["", f"[sites.{name}]", f"charge_from = {charge_from:%Y-%m-%dT%H:%M:%SZ}"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-        lines += [f"[sites.{name}.papercut]", f'url = "{ready["sites"][name]["papercut_url"]}"']
-        lines += [f'token_env = "{token}"', f"[sites.{name}.jobs]", 'source = "database"', f'uri_env = "{database}"']
+        lines += rest
     return "\n".join(lines) + "\n", environment
+
+
+def _section(name: str, site: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """The lines of bridge.toml about the print system of a site, and the environment with its secrets."""
+    if site.get("system") == "ezeep":
+        return on_ezeep.section(name, ready, (printer[:3] for printer in PRINTERS))
+    token, database = f"PAPERCUT_TOKEN_{name.upper()}", f"PAPERCUT_DB_{name.upper()}"
+    lines = [f"[sites.{name}.papercut]", f'url = "{ready["papercut_url"]}"', f'token_env = "{token}"']
+    lines += [f"[sites.{name}.jobs]", 'source = "database"', f'uri_env = "{database}"']
+    return lines, {token: ready["token"], database: ready["jobs_uri"]}
+
+
+def zone_of(world: Mapping[str, Any], name: str) -> str:
+    """The time zone of a site."""
+    return str(_home(list(world["sites"]).index(name), name)["zone"])
 
 
 def pricing_models(world: Mapping[str, Any]) -> dict[str, str]:

@@ -190,5 +190,6 @@ def papercut_users_of(rows: pl.DataFrame, site: str, digest: Digest, observed_at
         marked.is_not_null().alias("marked"),
         marked.alias("marked_coworker_id"),
         pl.col("card_number").replace_strict(cards, default=None, return_dtype=pl.String).alias("card_digest"),
+        pl.lit(None, pl.String).alias("remote_id"),
         pl.lit(observed_at, dtype=pl.Datetime("us", "UTC")).alias("observed_at"),
     ).sort("username")

@@ -70,7 +70,7 @@ def _jobs(site: Site) -> dict[str, str]:
     told = {name: f"{group['job_id'].n_unique()} ({group['amount_cents'].sum()})" for name, group in groups.items()}
     others = attribution.unattributed(jobs, names, rules)
     told["of staff and others"] = f"{others.height} ({others['cost'].sum() or 0:.0f})"
-    told["refunded in PaperCut"] = str(jobs.filter("refunded").height)
+    told["refunded"] = str(jobs.filter("refunded").height)
     told["refused"] = str(jobs.filter(~pl.col("allowed")).height)
     told["never released"] = str(jobs.filter(pl.col("allowed") & ~pl.col("printed")).height)
     return told | {"jobs in all": str(jobs.height)}
@@ -81,7 +81,7 @@ def _reconciliation(site: Site) -> dict[str, str]:
     frame = site.store.read("reconciliation", site.key)
     told = {"days": str(frame["day"].n_unique()), "jobs": str(frame.height)}
     sums = {
-        "PaperCut": "printed_cents", "ledger": "ledger_cents", "of it money": "sale_cents",
+        "printed": "printed_cents", "ledger": "ledger_cents", "of it money": "sale_cents",
         "money in Nexudus": "nexudus_cents", "explained difference": "explained_cents",
         "unexplained difference": "unexplained_cents",
     }  # fmt: skip

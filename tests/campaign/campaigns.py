@@ -1,12 +1,11 @@
-"""`make bench-safety`: the proofs of money safety in their long forms, and one table of figures.
+"""The proofs of money safety in their long forms: how long each campaign goes on, what figure is wanted, its replay.
 
-What belongs here: how long each campaign goes on, what figure is wanted, and the replay of a failure. What does not:
-the campaigns (`tests/campaign`). Without names every campaign runs; `python -m tests.campaign model users` runs two.
+What belongs here: one function for each. What does not: what a campaign does (its own file), and the table of figures
+(`__main__.py`).
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 import multiprocessing
@@ -28,6 +27,7 @@ from pipeline.dagster.runs import SYNC
 from tests.campaign import directories, mutants, mutation, power, replay, runs, states
 from tests.campaign.crashes import FAULTS, crashing, pairs
 from tests.campaign.model import VARIANTS, Step, Variant, Walk
+from tests.campaign.organisations import organised, violation
 from tests.campaign.simulation import CHARGING, EVERYTHING, Simulation, simulated
 from tests.campaign.syncs import syncing
 
@@ -36,6 +36,9 @@ BATCH = 8
 
 CHECK = 200
 """Steps of a story between two looks."""
+
+ROUNDS = 25
+"""Rounds of one ezeep organisation before another is made."""
 
 LOT = 100
 """Random worlds that one process looks at before another sandbox is started."""
@@ -349,6 +352,24 @@ def _lot(lot: Lot) -> Seen:
         return Seen(done, wrong, Counter(syncs.seen))
 
 
+def ezeep(scale: Scale, say: Say) -> Row:
+    """Rounds in the life of ezeep organisations: hands, faults and kills, then rest."""
+    end, done, wrong = time.monotonic() + scale.minutes * 60, 0, ""
+    happened: Counter[str] = Counter()
+    while done < scale.rounds and time.monotonic() < end and not wrong:
+        with _folder() as folder, organised(folder, scale.seed + done) as story:
+            wrong = violation(story, ROUNDS)
+            happened += story.happened
+        done += ROUNDS
+        say(wrong or f"seed {story.seed}: {ROUNDS} rounds, {story.happened.total()} events")
+    counts = ", ".join(f"{name} {number:,}" for name, number in sorted(happened.items()))
+    return Row(
+        "users of ezeep organisations",
+        f"{scale.rounds} rounds, 0 foreign users touched, no e-mail twice, everybody in place, at rest",
+        wrong or f"{done} rounds, 0 violations ({counts})", not wrong and done >= scale.rounds,
+    )  # fmt: skip
+
+
 def plans(scale: Scale, say: Say) -> Row:
     """Random directories under the pure plan, and applied twice."""
     worlds = 5_000
@@ -360,8 +381,8 @@ def plans(scale: Scale, say: Say) -> Row:
 
 
 CAMPAIGNS: dict[str, Callable[[Scale, Say], Row]] = {
-    "model": model, "plans": plans, "users": users, "bugs": seeded_bugs, "mutation": mutations, "overlap": overlap,
-    "crashes": crashes, "power": powerless, "charging": charging, "stateful": stateful,
+    "model": model, "plans": plans, "users": users, "ezeep": ezeep, "bugs": seeded_bugs, "mutation": mutations,
+    "overlap": overlap, "crashes": crashes, "power": powerless, "charging": charging, "stateful": stateful,
 }  # fmt: skip
 
 
@@ -369,32 +390,3 @@ CAMPAIGNS: dict[str, Callable[[Scale, Say], Row]] = {
 def _folder() -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="printbridge-") as folder:
         yield Path(folder)
-
-
-def main() -> int:
-    """Run the campaigns that are named, or all of them; 1 if a figure is missed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *CAMPAIGNS], help="campaigns; none: all")
-    parser.add_argument("--seed", type=int, default=20261120)
-    parser.add_argument("--jobs", type=int, default=20_000, help="of the simulation; 100000 for a long night")
-    parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=50_000, help="of the stateful story")
-    parser.add_argument("--rounds", type=int, default=200, help="of overlapping processes")
-    parser.add_argument("--worlds", type=int, default=5_000, help="of the user sync")
-    parser.add_argument("--sample", type=int, default=0, help="of the small changes, with quick tests only; 0: all")
-    parser.add_argument("--minutes", type=float, default=180, help="end each campaign after this time")
-    given = parser.parse_args()
-    scale = Scale(
-        given.seed, given.jobs, given.kills, given.steps, given.rounds, given.worlds, given.sample, given.minutes
-    )
-    console = Console(width=150)
-    table = Table("test", "figure wanted", "figure reached", "seed", title="Money safety")
-    missed = False
-    for name in given.names or CAMPAIGNS:
-        row = CAMPAIGNS[name](scale, lambda text: console.print(text, highlight=False))
-        table.add_row(row.test, row.wanted, row.reached, str(scale.seed), style="" if row.good else "red")
-        missed |= not row.good
-        if not row.good:
-            console.print(f"replay: python -m tests.campaign {name} --seed {scale.seed}")
-    console.print(table)
-    return int(missed)

@@ -32,6 +32,7 @@ from pipeline.dagster.runs import DRY_RUN_TAG, REREAD_TAG
 from pipeline.errors import PrintbridgeError
 from pipeline.home import prepared_home
 from pipeline.services import http as clients
+from pipeline.services.ezeep import client as ezeep
 from pipeline.services.nexudus import session as nexudus_session
 from pipeline.services.papercut import client as papercut
 from pipeline.settings import load_settings
@@ -118,7 +119,7 @@ class Points:
     def install(self) -> None:
         """Put the points into the seams of this process."""
         Warehouse.commit = self._commit
-        for client in (nexudus_session, papercut):
+        for client in (nexudus_session, papercut, ezeep):
             client.exchange = self._exchange
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.dagster.runs import SYNC
 from tests.campaign.directories import violations
+from tests.campaign.organisations import organised, violation
 from tests.campaign.simulation import CHARGING, EVERYTHING, simulated
 from tests.campaign.states import CHARGING as CHARGED
 from tests.campaign.states import never
@@ -79,3 +80,10 @@ def test_the_user_sync_on_random_worlds_writes_to_nobody_who_is_not_ours(folder:
 
 def test_random_directories_never_touch_a_user_that_is_not_ours() -> None:
     assert violations(SEED, 150) == []
+
+
+def test_the_users_of_an_organisation_under_faults_kills_and_hands(folder: Path) -> None:
+    with organised(folder, SEED) as story:
+        assert violation(story, 12) == ""
+        for what in ("faults", "killed", "delete", "namesake", "rename"):
+            assert story.happened[what], f"12 rounds without {what!r} prove little: {story.happened}"

@@ -213,7 +213,7 @@ def _unreadable_users(con: Connection, site: Site) -> Iterator[Cause]:
     yield from many(
         site.name, "unreadable users", "print user", [f"User {row}." for row in rows],
         ending=" that cannot be read: left as they are",
-        remedy="correct these fields in PaperCut; every other user was read",
+        remedy=f"correct these fields in {site.rules.title}; every other user was read",
     )  # fmt: skip
 
 
@@ -233,6 +233,7 @@ def _ownerless(con: Connection, site: Site) -> Iterator[Cause]:
 
 
 def _free_printers(con: Connection, site: Site) -> Iterator[Cause]:
+    place = "bridge.toml" if site.rules.prices else "PaperCut (Printers > printer > Charging)"
     examples = [
         f"{row['printer']}: {counted(row['jobs'], 'job')} since {row['since']:%Y-%m-%d %H:%M} UTC, the last one"
         f" {row['job_id']}."
@@ -241,7 +242,7 @@ def _free_printers(con: Connection, site: Site) -> Iterator[Cause]:
     yield from many(
         site.name, "printer without a price", "printer", examples,
         ending=" without a price: the last jobs cost nothing",
-        remedy="give it a price in PaperCut (Printers > printer > Charging); what was printed for nothing stays waived",
+        remedy=f"give it a price in {place}; what was printed for nothing stays waived",
     )  # fmt: skip
 
 
@@ -304,13 +305,13 @@ def _lost_marks(con: Connection, site: Site) -> Iterator[Cause]:
     yield from many(
         site.name, "prints without right", "user", able, urgent=True,
         ending=" can print although the customer may not: our mark is lost",
-        remedy=f"disable or delete the user in PaperCut now; `printbridge plan --site {site.name}` names it",
+        remedy=f"disable or delete the user in {site.rules.title} now; `printbridge plan --site {site.name}` names it",
     )  # fmt: skip
     kept = rows.filter(~gone).iter_rows(named=True)
     yield from many(
         site.name, "mark lost", "user",
         [f"{_whom(row['coworker_id'])}: {_mark(row['marked_coworker_id'])}." for row in kept],
-        ending=" without our mark in PaperCut: nothing is done to them",
+        ending=f" without our mark in {site.rules.title}: nothing is done to them",
         remedy=f"`printbridge adopt --site {site.name}` shows whom it takes back; --apply does it",
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ class Look:
     def accounts(self) -> pl.DataFrame:
         """PrintAccounts of the site, made from Nexudus as it is now; nothing is stored."""
         site, now = self.site, self.site.clock()
-        people = site.nexudus.records("coworkers", needs=records.CUSTOMER_FIELDS)
+        people = site.nexudus.records("coworkers", needs=records.customer_fields([site.rules.flags]))
         customers = records.read_customers(people, site.digest, moment, now).frame
         granted = [
             record

@@ -108,7 +108,7 @@ def _people(con: Connection, site: Site, subject: str) -> list[Story]:
         for row in large.iter_rows(named=True)
     ]
     wanted = pl.concat([names.select("username"), accounts.select("username").drop_nulls()]).unique()
-    sentences += _user(con, site.key, names, wanted["username"].to_list())
+    sentences += _user(con, site.key, site.rules.title, names, wanted["username"].to_list())
     return [Story(f"{subject} at {site.name}", sentences)]
 
 
@@ -183,8 +183,8 @@ def _teams(teams: pl.DataFrame, customers: pl.DataFrame, same: pl.DataFrame, rul
     return sentences
 
 
-def _user(con: Connection, site: str, names: pl.DataFrame, wanted: list[str]) -> list[str]:
-    """What PaperCut has, whose it is, and what the last plan said of the names that are theirs or should be."""
+def _user(con: Connection, site: str, title: str, names: pl.DataFrame, wanted: list[str]) -> list[str]:
+    """What the print system has, whose it is, and what the last plan said of the names that are theirs or should be."""
     users = read(con, "print_users", site)
     sentences: list[str] = []
     for owned in names.iter_rows(named=True):
@@ -195,9 +195,9 @@ def _user(con: Connection, site: str, names: pl.DataFrame, wanted: list[str]) ->
             state = "restricted" if user["restricted"] else "unrestricted"
             state += ", printing disabled" if user["disabled"] else ""
             at = f"{user['observed_at']:%Y-%m-%d %H:%M} UTC"
-            sentences.append(f"PaperCut had it {state} with balance {_plain(user['balance'])} at {at}.")
+            sentences.append(f"{title} had it {state} with balance {_plain(user['balance'])} at {at}.")
         if not seen.height:
-            sentences.append("PaperCut was not yet seen with it.")
+            sentences.append(f"{title} was not yet seen with it.")
     plan = read(con, "user_sync_plan", site).filter(pl.col("username").is_in(wanted))
     sentences += [f"The last plan: {row['action']}, because {row['reason']}." for row in plan.iter_rows(named=True)]
     done = changes.last_of(con, site, names["coworker_id"].drop_nulls().unique().to_list())

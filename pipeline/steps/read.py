@@ -28,9 +28,8 @@ from pipeline.reports.days import first_day, per_day
 from pipeline.services.nexudus.client import Changes
 from pipeline.services.nexudus.records import (
     CREDIT_FIELDS,
-    CUSTOMER_FIELDS,
-    EZEEP_FLAGS,
     TEAM_FIELDS,
+    customer_fields,
     read_credits,
     read_customers,
     read_teams,
@@ -81,9 +80,9 @@ class JobsMade(Made):
 
 def customer_listing(sites: Sites) -> Listing:
     """Every coworker of the account, with the flags that its sites go by."""
-    flags = tuple(flag for site in sites for flag in EZEEP_FLAGS.get(site.rules.flags, ()))
+    needs = customer_fields(site.rules.flags for site in sites)
     return Listing(
-        "coworkers", "Coworker", "nexudus_customers", "coworker_id", (*CUSTOMER_FIELDS, *dict.fromkeys(flags)), [{}],
+        "coworkers", "Coworker", "nexudus_customers", "coworker_id", needs, [{}],
         lambda records, at: read_customers(records, sites.digest, moment, at),
     )  # fmt: skip
 

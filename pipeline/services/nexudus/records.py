@@ -80,6 +80,13 @@ EZEEP_FLAGS = {
 }
 """The flags of a customer that an ezeep site goes by: may print, and prints for free."""
 
+
+def customer_fields(flags: Iterable[str]) -> tuple[str, ...]:
+    """The fields of a customer that sites need which go by these flags (`SiteRules.flags`)."""
+    of_ezeep = (field for name in dict.fromkeys(flags) for field in EZEEP_FLAGS.get(name, ()))
+    return (*CUSTOMER_FIELDS, *of_ezeep)
+
+
 CREDIT_FIELDS = (
     "Id", "CoworkerId", "ExtraServiceId", "ExtraServiceIsPrintingCredit", "RemainingUses", "Notes", "UpdatedOn",
 )  # fmt: skip

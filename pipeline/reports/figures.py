@@ -30,7 +30,7 @@ WAYS = {
     "held_cents": "held for a person",
     "not_charged_cents": "not charged",
 }
-"""Where the cost of a chargeable job may stand, and its name on the summary; together, what PaperCut charged."""
+"""Where the cost of a chargeable job may stand, and its name on the summary; together, what the prints cost."""
 
 _PEOPLE = ("coworker_id", "full_name")
 _SUMS = ("jobs", "pages", "credits_cents", "money_cents", "waived_cents", "held_cents")
@@ -64,7 +64,7 @@ def headline(sheets: Sheets, before: Sheets) -> list[Figure]:
     figures = [
         Figure(label, "count", now[name], then[name] if printed_then else None)
         for label, name in (
-            ("Pages", "pages of chargeable jobs"), ("Jobs", "chargeable in PaperCut"), ("Customers", "customers"),
+            ("Pages", "pages of chargeable jobs"), ("Jobs", "chargeable prints"), ("Customers", "customers"),
         )
     ]  # fmt: skip
     for label, name in (
@@ -84,7 +84,7 @@ def headline(sheets: Sheets, before: Sheets) -> list[Figure]:
 def ways(sheets: Sheets, currency: str | None) -> list[Row]:
     """What became of the cost of all chargeable jobs: name, jobs, cents, and the share of the whole (0 to 1)."""
     rows = sheets["summary"].filter(pl.col("currency").eq_missing(currency))
-    total = _amount(sheets, currency, "chargeable in PaperCut")
+    total = _amount(sheets, currency, "chargeable prints")
     return [
         {"way": key.removesuffix("_cents"), "name": name, "jobs": _number(rows, name), "cents": cents,
          "share": cents / total if total else 0.0}

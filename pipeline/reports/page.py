@@ -159,7 +159,7 @@ def _verdict(sheets: Sheets) -> Row:
     if not rows.height:
         return {"state": "", "text": "Nothing was printed in this month."}
     seen = _days(rows["day"].n_unique())
-    text = f"PaperCut, the ledger and Nexudus agree on every day with jobs ({seen}): nothing is unexplained."
+    text = f"The print log, the ledger and Nexudus agree on every day with jobs ({seen}): nothing is unexplained."
     return {"state": "", "text": text}
 
 

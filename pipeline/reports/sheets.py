@@ -361,7 +361,7 @@ def _summary(charged: pl.DataFrame, lines: pl.DataFrame, days: pl.DataFrame, mon
         ("colour pages of chargeable jobs", _value(charged, pl.col("color_pages").filter(chargeable).sum()), None),
         ("duplex pages of chargeable jobs", _value(charged, pages.filter(duplex).sum()), None),
         ("customers charged", _value(charged, customers), None),
-        ("chargeable in PaperCut", _value(charged, chargeable.sum()), _total(charged, "papercut_cents")),
+        ("chargeable prints", _value(charged, chargeable.sum()), _total(charged, "papercut_cents")),
         *((label, _value(charged, (pl.col(name) > 0).sum()), _total(charged, name)) for name, label in paid.items()),
         ("not charged", _value(charged, (missed > 0).sum()), _total(charged, "not_charged_cents")),
         ("reversed", back.filter(done).height, _total(back.filter(done), "amount_cents")),

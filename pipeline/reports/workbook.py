@@ -56,7 +56,7 @@ HEADINGS = {
     "money_cents": "Charged as money",
     "nexudus_cents": "Nexudus",
     "not_charged_cents": "Not charged",
-    "papercut_cents": "PaperCut",
+    "papercut_cents": "Printed",
     "ref": "Reference",
     "refunds_cents": "Refunds",
     "rows": "Jobs",

@@ -145,7 +145,7 @@ def test_money_is_a_number_with_the_currency_and_a_time_a_real_one_in_the_zone_o
     made = {**report(), "jobs": sheets(timezone="Asia/Kathmandu")["jobs"]}
     book = written(tmp_path, made)
     job = next(row for row in book.rows("Jobs") if row["Job"] == "4")
-    assert job["PaperCut"] == 12.05
+    assert job["Printed"] == 12.05
     assert EPOCH + timedelta(minutes=round(job["Printed at"] * 1440)) == datetime(2026, 11, 15, 18, 15)  # noqa: DTZ001
     assert '"£"#,##0.00' in [
         each.attrib["formatCode"].split(";")[0] for each in book.styles.iter(f"{{{NS['m']}}}numFmt")
@@ -159,7 +159,7 @@ def test_an_unknown_currency_has_no_sign(currency: str | None, shown: str) -> No
 
 def test_two_currencies_have_two_totals(tmp_path: Path) -> None:
     rows = written(tmp_path, two_currencies()).rows("Printers")
-    assert [(row["Site"], row["PaperCut"]) for row in rows[-2:]] == [("Total GBP", 15.9), ("Total NOK", 15.9)]
+    assert [(row["Site"], row["Printed"]) for row in rows[-2:]] == [("Total GBP", 15.9), ("Total NOK", 15.9)]
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -196,7 +196,7 @@ def test_a_text_that_no_cell_can_hold_is_cut_with_a_mark(tmp_path: Path) -> None
 def test_rows_beyond_a_sheet_are_told_and_still_in_the_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.reports.workbook.MOST_ROWS", 1)
     *_, total, told = written(tmp_path, report()).rows("Printers")
-    assert total["PaperCut"] == 15.9
+    assert total["Printed"] == 15.9
     assert told["Printer"] == "1 more rows do not fit on a sheet; they stand in printers.csv"
 
 
@@ -233,7 +233,7 @@ def test_the_memory_of_a_workbook_does_not_grow_with_its_rows(tmp_path: Path) ->
 def test_a_month_without_jobs(tmp_path: Path) -> None:
     nothing = {name: sheet.clear() if name != "summary" else sheet for name, sheet in report().items()}
     empty = {**nothing, "summary": sheets({**november(), "jobs": november()["jobs"].clear()})["summary"]}
-    assert written(tmp_path, empty).rows("Jobs")[-1]["PaperCut"] == 0
+    assert written(tmp_path, empty).rows("Jobs")[-1]["Printed"] == 0
     assert "Nothing is held." in page(empty, empty, TITLE).decode()
 
 

@@ -114,7 +114,7 @@ def test_row_order_does_not_matter() -> None:
 def test_every_cent_that_papercut_charged_is_on_the_summary_once() -> None:
     figures = dict(sheets()["summary"].select("figure", "amount_cents").rows())
     ways = ("paid with credits", "charged as money", "waived", "held for a person", "not charged")
-    assert figures["chargeable in PaperCut"] == sum(figures[way] for way in ways) == 1590
+    assert figures["chargeable prints"] == sum(figures[way] for way in ways) == 1590
     assert (figures["reversed"], figures["sales in Nexudus"], figures["unexplained"]) == (20, 256, 1)
 
 

@@ -140,7 +140,7 @@ def _before(ledger: pl.DataFrame) -> pl.DataFrame:
         .group_by("job_id")
         .agg(
             pl.col("coworker_id", "email_key").last().name.prefix("charged_"),
-            stood_at=pl.col("revision").filter(~kept).max(),
+            stood_at=pl.col("revision").max(),
             standing=pl.col("amount_cents").filter(~kept).sum(),
             kept=pl.col("amount_cents").filter(kept).sum(),
             waiting=(~kept & _held() & pl.col("rule").is_in(HELD)).any(),

@@ -15,7 +15,7 @@ from pipeline.domain.money.charges import print_charges
 from pipeline.domain.money.history import ACCESS, Past, kept
 from pipeline.domain.money.reasons import RULES
 from pipeline.domain.money.references import found_in, reference
-from pipeline.domain.money.reversals import TAKEN_BACK, live, replacing, taken_back
+from pipeline.domain.money.reversals import RETRIED, TAKEN_BACK, live, replacing, taken_back
 from pipeline.domain.people.accounts import print_accounts
 from tests.frames import (
     LEDGER,
@@ -369,6 +369,20 @@ def refused(world: World, undoes: str) -> World:
     gone = pl.col("ref").is_in([reversal, *placed["ref"]])
     lines = world.ledger.with_columns(state=pl.when(gone).then(pl.lit("void")).otherwise("state"))
     return world.but(ledger=pl.concat([lines, ledger(taken_back(placed, TAKEN_BACK), undo_sale="confirmed")]))
+
+
+def test_what_a_person_let_through_once_is_asked_about_again_when_as_much_comes_on_top() -> None:
+    """60 cents were let through and stay although the job was refunded; then it costs 120, so 60 more."""
+    held = World(PAYER, jobs("job_id cost\n1 60"), rules=rules(max_charge=50))
+    asked = held.enter(held.charge())
+    back = ledger(taken_back(asked.ledger, RETRIED), undo_sale="confirmed")
+    again = asked.but(ledger=pl.concat([asked.ledger, back]))
+    assert short(again.charge()) == [("1", "sale", 1, 60, "priced", "money")]
+    sold = again.enter(again.charge(), sale="confirmed")
+    refunded = sold.but(jobs=jobs("job_id revision cost refunded\n1 1 60 y"))
+    stays = refunded.enter(refunded.charge().filter(pl.col("seq") == 1), undo_sale="void")
+    dearer = stays.but(jobs=jobs("job_id revision cost\n1 2 120"))
+    assert short(dearer.charge()) == [("1", "sale", 2, 60, "held", "above_max_charge")]
 
 
 @pytest.mark.parametrize("last", ["priced", "sending", "unknown", "held", "confirmed", "void"])

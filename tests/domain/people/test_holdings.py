@@ -39,7 +39,7 @@ def test_no_row_of_a_plan_asks_for_what_the_system_does_not_hold(number: int) ->
 
 
 def test_everything_held_is_asked_for_in_some_plan() -> None:
-    plans = [random_world(random.Random(seed)).plan() for seed in range(40)]
+    plans = [random_world(random.Random(seed)).plan() for seed in range(80)]
     assert asked(pl.concat(plans)) == {*OTHERS, *chain.from_iterable(FIELDS.values())} - {"password"}
 
 

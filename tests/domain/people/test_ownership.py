@@ -20,10 +20,10 @@ from tests.frames import NOW, mapping, rules, shuffled
     ("user", "owner", "why"),
     [
         ("username internal marked\na n n", "username", "not an internal user"),
-        ("username marked\na n", "username", "do not hold our mark"),
+        ("username marked\na n", "username", "does not carry our mark"),
         ("username marked_coworker_id\na 77", "username", "mark of customer 77 but no ownership record"),
         ("username internal\na n", "username\na", "not an internal user"),
-        ("username marked\na n", "username\na", "do not hold our mark"),
+        ("username marked\na n", "username\na", "does not carry our mark"),
         ("username marked_coworker_id\na 77", "username\na", "mark of another customer, 77"),
         ("username marked_coworker_id\na 77", "username state\na creating", "mark of another customer, 77"),
     ],
@@ -33,7 +33,7 @@ def test_a_user_that_is_not_provably_ours_is_only_held(user: str, owner: str, wh
     assert wanted["action"].to_list() == ["hold"]
     assert why in wanted["reason"][0]
     adoptable = (
-        "do not hold our mark" in why or "no ownership record" in why or "\na" not in owner or "creating" in owner
+        "does not carry our mark" in why or "no ownership record" in why or "\na" not in owner or "creating" in owner
     )
     assert ("printbridge adopt" in wanted["reason"][0]) == adoptable, "only a remedy that works is named"
     leaving = planned(accounts("username reason\na suspended"), users(user), owned(owner))
@@ -49,7 +49,7 @@ def test_a_user_that_was_never_made_for_sure_and_has_the_mark_of_another_is_nobo
 @pytest.mark.parametrize(
     ("reason", "code", "words"),
     [
-        ("suspended", "lost_leaver", "not removed: the preferred customer is suspended in Nexudus; its notes do not"),
+        ("suspended", "lost_leaver", "not removed: the preferred customer is suspended in Nexudus; it does not"),
         ("no_credit", "lost_leaver", "without credit, but not restricted: it does not carry our mark"),
         ("no_pin", "lost", "the user was ours, but it does not carry our mark"),
         ("-", "lost", "the user was ours, but it does not carry our mark"),
@@ -82,6 +82,8 @@ def test_a_user_that_is_not_ours_any_more_is_told_as_lost_and_one_that_never_was
         ("suspended", "credits", "remove"),
         ("archived", "pay", "remove"),
         ("other_location", "free", "remove"),
+        ("printing_off", "pay", "remove"),
+        ("printing_off", "credits", "remove"),
         ("no_access", "pay", "remove"),
         ("no_access", "free", "remove"),
         ("no_access", "credits", "adjust"),
@@ -89,6 +91,7 @@ def test_a_user_that_is_not_ours_any_more_is_told_as_lost_and_one_that_never_was
         ("no_credit", "credits", "adjust"),
         ("no_credit", "pay", "adjust"),
         ("no_pin", "credits", "hold"),
+        ("no_flag", "credits", "hold"),
         ("plus_alias", "credits", "hold"),
         ("bad_email", "credits", "hold"),
         ("no_email", "credits", "hold"),
@@ -117,8 +120,8 @@ def test_who_left_is_known_by_the_e_mail_although_another_customer_is_preferred_
 
 
 def test_every_reason_is_covered() -> None:
-    named = {"no_access", "no_credit"} | {"suspended", "archived", "other_location"}
-    named |= {"no_pin", "plus_alias", "bad_email", "no_email", "pin_clash", "name_clash"}
+    named = {"no_access", "no_credit"} | {"suspended", "archived", "other_location", "printing_off"}
+    named |= {"no_flag", "no_pin", "plus_alias", "bad_email", "no_email", "pin_clash", "name_clash"}
     assert named == set(tables.REASONS), "a new reason needs a consequence in ownership.py and a row above"
 
 

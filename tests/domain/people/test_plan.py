@@ -391,5 +391,6 @@ def test_removals_need_positive_evidence(seed: int) -> None:
         for name in world.plan().filter(action="remove")["username"]:
             owner = world.owned[name]
             account = by_key.get(owner["email_key"]) or by_customer[owner["coworker_id"]]
-            assert account["reason"] in {"suspended", "archived", "other_location", "no_access", "no_credit"}
+            evidence = {"suspended", "archived", "other_location", "printing_off", "no_access", "no_credit"}
+            assert account["reason"] in evidence
             assert by_customer.get(owner["coworker_id"], account)["reason"] is not None, "wanted under another name"

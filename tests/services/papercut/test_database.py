@@ -173,6 +173,7 @@ def test_a_job_has_every_column_of_the_frame(world: World, source: PaperCutDatab
         "color_pages": 1,
         "copies": 2,
         "duplex": True,
+        "paper": None,
         "cost": Decimal("4.000000"),
         "allowed": True,
         "printed": True,

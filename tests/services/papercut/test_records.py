@@ -60,7 +60,8 @@ def test_a_user_is_read() -> None:
     assert row == {
         "site": "london", "username": "u0", "full_name": "Anna Ash", "email": "anna@example.com",
         "balance": Decimal("12.3"), "restricted": True, "disabled": False, "internal": True, "marked": True,
-        "marked_coworker_id": 101, "card_digest": DIGEST("4711"), "observed_at": NOW,
+        "marked_coworker_id": 101, "card_digest": DIGEST("4711"), "remote_id": None,
+        "observed_at": NOW,
     }  # fmt: skip
 
 

@@ -50,15 +50,19 @@ lock:  ## new exact versions in requirements.lock; needs uv
 # longest files. One file or one test is run without this: it would only wait for the processes.
 EVERY_TEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
-MONEY_TESTS := store/test_ledger store/test_lines store/test_ownership store/test_stops store/test_sites $\
+MONEY_TESTS := $\
+store/test_ledger store/test_lines store/test_ownership store/test_stops store/test_sites $\
 effects/test_effect effects/test_sales effects/test_credits effects/test_deleted effects/test_flags effects/test_users $\
 domain/people/test_accounts domain/people/test_plan domain/people/test_differences domain/people/test_ownership $\
-domain/money/test_assigned domain/money/test_attribution domain/money/test_charges domain/money/test_credits $\
-domain/people/test_parts domain/people/test_writes domain/money/test_lookup domain/money/test_days $\
+domain/people/test_parts domain/people/test_writes domain/people/test_reasons domain/people/test_holdings $\
+domain/people/test_balances domain/test_jobs domain/money/test_assigned domain/money/test_attribution $\
+domain/money/test_charges domain/money/test_credits domain/money/test_lookup domain/money/test_days $\
 domain/money/test_history domain/money/test_payers domain/money/test_reconcile domain/money/test_detector $\
 domain/money/test_prices domain/money/test_recovery domain/money/test_references domain/money/test_reversals $\
+domain/money/test_retried domain/money/test_sharing domain/money/test_grants domain/money/test_acceptance $\
 operations/test_recover operations/test_access operations/test_adopt operations/test_assign operations/test_held $\
-steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries steps/test_setup_changes steps/test_report steps/test_ezeep
+operations/remedies/test_held steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries $\
+steps/test_setup_changes steps/test_report steps/test_teams steps/test_hands steps/test_credits_by_hand steps/test_ezeep
 MONEY_CODE := pipeline/effects/*.py,pipeline/domain/money/*.py,pipeline/domain/people/*.py,$\
 pipeline/steps/charge.py,pipeline/steps/decide.py,pipeline/steps/sync_users.py,$\
 pipeline/store/assignments.py,pipeline/store/history.py,pipeline/store/ledger.py,pipeline/store/lines.py,$\

@@ -38,7 +38,7 @@ def access_sync(
         waiting = invitations.waiting(here).join(chosen.select("coworker_id"), on="coworker_id", how="semi")
         done: Document = {
             "site": site, "dry_run": not apply, "chosen": chosen.height, "not_found": unknown,
-            "invited": waiting.to_dicts(), "ok": True,
+            "invited": waiting.to_dicts(), "left_out": invitations.left_out(here, chosen), "ok": True,
         }  # fmt: skip
         if apply and waiting.height:
             invitations.ask(here, waiting["coworker_id"], operator_name())
@@ -99,6 +99,7 @@ def _sentences(done: Document) -> list[str]:
     from pipeline.operations.invitations import E_MAIL
 
     said = [f"{len(done['not_found'])} e-mails belong to no customer."] if done["not_found"] else []
+    said += done["left_out"]
     if done["invited"]:
         said.append(E_MAIL)
     if done["dry_run"]:

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import polars as pl
 
+from pipeline.domain.people.reasons import REASONS
 from pipeline.effects.effect import Outcome
 from pipeline.effects.users import resend_invitation
 from pipeline.services.printing import Invitation
 from pipeline.site import Site
 from pipeline.store import invitations
 from pipeline.store.sql import read
+from pipeline.words import listed
 
 E_MAIL = (
     "ezeep sends each of them an e-mail of its own, whose text cannot be changed. Whoever has not logged in to ezeep"
@@ -45,6 +47,23 @@ def waiting(site: Site) -> pl.DataFrame:
     with site.store.connect() as con:
         plan = read(con, "user_sync_plan", site.key)
     return plan.filter(code="by_hand").select("coworker_id", "email", "access").sort("email")
+
+
+def left_out(site: Site, chosen: pl.DataFrame) -> list[str]:
+    """Why others of the chosen customers are not invited, a sentence for each reason with the first ids.
+
+    Args:
+        site: the site; the accounts are those of its last plan.
+        chosen: coworker_id.
+    """
+    with site.store.connect() as con:
+        accounts = read(con, "print_accounts", site.key)
+    found = accounts.drop_nulls("reason").join(chosen.select("coworker_id"), on="coworker_id", how="semi")
+    groups = found.group_by("reason").agg(pl.col("coworker_id").sort()).sort("reason").iter_rows()
+    return [
+        f"{listed([str(each) for each in ids], 'chosen customer')} not invited: {REASONS[reason].why}."
+        for reason, ids in groups
+    ]
 
 
 def ask(site: Site, customers: Iterable[int], operator: str) -> None:

@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(READY)  ## a month of a coworking space with two sites, in the sandbox
+demo: $(READY)  ## a month of a coworking space with three sites, in the sandbox
 	$(BIN)/printbridge demo
 
 test: $(READY)  ## every test

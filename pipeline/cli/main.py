@@ -301,7 +301,7 @@ def sandbox(
     ready_file: Annotated[Path, typer.Option(metavar="READY.json", help="Written when everything answers.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 0,
 ) -> None:
-    """Serve a local Nexudus and PaperCut for trials and tests, until Ctrl-C."""
+    """Serve a local Nexudus, PaperCut and ezeep for trials and tests, until Ctrl-C."""
     from pipeline.sandbox.app import serve
 
     try:

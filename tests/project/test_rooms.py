@@ -78,8 +78,8 @@ ROOMS = {
          *SITE), frozenset(), to_the_end=False,
     ),
     "pipeline.cli.demo": Room(
-        ("pipeline.cli.demo_ezeep", "pipeline.cli.demo_mess", "pipeline.cli.demo_tables", "pipeline.definitions", "pipeline.dagster",
-         "pipeline.sandbox.app", "pipeline.sandbox.invented", *SITE), frozenset(), to_the_end=False,
+        ("pipeline.cli.demo_ezeep", "pipeline.cli.demo_mess", "pipeline.cli.demo_tables", "pipeline.definitions",
+         "pipeline.dagster", "pipeline.sandbox.app", "pipeline.sandbox.invented", *SITE), frozenset(), to_the_end=False,
     ),
 }  # fmt: skip
 """Every module stands in the room with the longest name that its own begins with."""

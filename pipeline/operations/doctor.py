@@ -14,6 +14,8 @@ from functools import cached_property, partial
 
 import polars as pl
 
+from pipeline.domain.money.history import NO_PAST
+from pipeline.domain.money.prices import priced
 from pipeline.domain.people.accounts import print_accounts
 from pipeline.domain.rules import CREDIT_MODELS, PAY_MODELS
 from pipeline.errors import PrintbridgeError
@@ -137,7 +139,14 @@ def _people(look: Look) -> Iterator[Finding]:
 def _jobs(look: Look) -> Iterator[Finding]:
     now = look.site.clock()
     batch = look.site.jobs.reread(now - timedelta(days=SAMPLE_DAYS))
-    yield from findings.jobs(batch.jobs, batch.problems, look.settings.jobs.source, SAMPLE_DAYS, now)
+    prices = look.site.rules.prices
+    rows = priced(batch.jobs, NO_PAST, look.site.rules) if prices else batch.jobs
+    yield from findings.jobs(rows, batch.problems, look.settings.jobs.source, SAMPLE_DAYS, now)
+    if unpriced := rows["cost"].null_count():
+        remedy = (
+            "add a price to those of the site in bridge.toml" if prices else "use a source that has it, as database"
+        )
+        yield Finding("C10", "fail", f"{counted(unpriced, 'job')} without a cost", remedy)
 
 
 def _warehouse(look: Look) -> Iterator[Finding]:

@@ -94,7 +94,8 @@ def _people(con: Connection, site: Site, subject: str) -> list[Story]:
     ]
     if not (same.height or accounts.height or names.height or odd):
         return []
-    sentences = odd + [_customer(row) for row in same.sort("registered_at", "coworker_id").iter_rows(named=True)]
+    rows = same.sort("registered_at", "coworker_id").iter_rows(named=True)
+    sentences = odd + [_customer(row, site.rules) for row in rows]
     if not accounts.height:
         sentences.append("No customer with this e-mail was in Nexudus at the last run of this site.")
     for account in accounts.iter_rows(named=True):
@@ -108,13 +109,16 @@ def _people(con: Connection, site: Site, subject: str) -> list[Story]:
         for row in large.iter_rows(named=True)
     ]
     wanted = pl.concat([names.select("username"), accounts.select("username").drop_nulls()]).unique()
-    sentences += _user(con, site.key, site.rules.title, names, wanted["username"].to_list())
+    sentences += _user(con, site.key, site.rules, names, wanted["username"].to_list())
     return [Story(f"{subject} at {site.name}", sentences)]
 
 
-def _customer(row: Row) -> str:
+def _customer(row: Row, rules: SiteRules) -> str:
     state = "archived" if row["archived"] else "active" if row["active"] else "suspended"
-    flags = [name for name in ("free", "pay") if row[name]]
+    columns = {"free": "free", "pay": "pay"}
+    if rules.flags != "papercut":
+        columns = {"may print with ezeep": rules.flags, "free": f"{rules.flags}_free"}
+    flags = [name for name, column in columns.items() if row[column]]
     return (
         f"Customer {row['coworker_id']}: {state} {row['kind']}, home location {row['business_id'] or 'none'}, "
         f"{'flag ' + ' and '.join(flags) if flags else 'no printing flag'}, {'a' if row['pin_digest'] else 'no'} PIN."
@@ -183,7 +187,7 @@ def _teams(teams: pl.DataFrame, customers: pl.DataFrame, same: pl.DataFrame, rul
     return sentences
 
 
-def _user(con: Connection, site: str, title: str, names: pl.DataFrame, wanted: list[str]) -> list[str]:
+def _user(con: Connection, site: str, rules: SiteRules, names: pl.DataFrame, wanted: list[str]) -> list[str]:
     """What the print system has, whose it is, and what the last plan said of the names that are theirs or should be."""
     users = read(con, "print_users", site)
     sentences: list[str] = []
@@ -192,12 +196,10 @@ def _user(con: Connection, site: str, title: str, names: pl.DataFrame, wanted: l
         sentences.append(f"The user {name} is ours since {owned['owned_from']:%Y-%m-%d %H:%M} UTC.")
         seen = users.filter(username=name)
         for user in seen.iter_rows(named=True):
-            state = "restricted" if user["restricted"] else "unrestricted"
-            state += ", printing disabled" if user["disabled"] else ""
             at = f"{user['observed_at']:%Y-%m-%d %H:%M} UTC"
-            sentences.append(f"{title} had it {state} with balance {_plain(user['balance'])} at {at}.")
+            sentences.append(f"{rules.title} had it {_state(user, rules)} at {at}.")
         if not seen.height:
-            sentences.append(f"{title} was not yet seen with it.")
+            sentences.append(f"{rules.title} was not yet seen with it.")
     plan = read(con, "user_sync_plan", site).filter(pl.col("username").is_in(wanted))
     sentences += [f"The last plan: {row['action']}, because {row['reason']}." for row in plan.iter_rows(named=True)]
     done = changes.last_of(con, site, names["coworker_id"].drop_nulls().unique().to_list())
@@ -205,6 +207,15 @@ def _user(con: Connection, site: str, title: str, names: pl.DataFrame, wanted: l
         f"{row['happened_at']:%Y-%m-%d %H:%M} UTC: {row['action']} {row['outcome']}: {row['detail']}."
         for row in done.iter_rows(named=True)
     ]
+
+
+def _state(user: Row, rules: SiteRules) -> str:
+    """What a print user may do, in the words of its print system."""
+    if "balance" not in rules.holds:
+        return "out of the group of the site, so it cannot print" if user["restricted"] else "in the group of the site"
+    state = "restricted" if user["restricted"] else "unrestricted"
+    state += ", printing disabled" if user["disabled"] else ""
+    return f"{state} with balance {_plain(user['balance'])}"
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

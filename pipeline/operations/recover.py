@@ -213,14 +213,19 @@ def _sales(site: Site) -> pl.DataFrame:
 def _users(site: Site, now: datetime) -> tuple[list[ownership.Event], list[str]]:
     """Ownership events for the users that carry our mark, and why others that carry it are not taken over."""
     nobody = tables.empty("print_users")
-    marked = site.printing.users(nobody, lambda _: (), now).frame.filter("marked")
+    every = site.printing.users(nobody, lambda _: (), now).frame.filter("marked")
+    named = pl.col("marked_coworker_id").is_not_null()
+    marked = every.filter(named)
     ids = sorted(marked["marked_coworker_id"].unique().to_list())
     people = records.customers(site.nexudus.batch("coworkers", ids), site.digest, moment, now)
     found = marked.select("username", "internal", pl.col("email"), coworker_id="marked_coworker_id").join(
         people.select("coworker_id", "email_key", "free", "pay", "archived"), on="coworker_id", how="left"
     )
     events: list[ownership.Event] = []
-    refused: list[str] = []
+    refused = [
+        f"user {name} has our mark, which names nobody in {site.printing.title}: `printbridge adopt` takes it back"
+        for name in every.filter(~named)["username"].sort()
+    ]
     for row in found.sort("username").iter_rows(named=True):
         why = _refusal(row)
         if why:

@@ -11,8 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from pipeline.operations import adopt
+from pipeline.operations.causes import causes
+from pipeline.operations.doctor import examine
+from pipeline.operations.explain import stories
+from pipeline.operations.recover import recover_site
 from pipeline.store import invitations
 from pipeline.store.sql import read
 from tests.harness import Harness, running
@@ -315,3 +321,42 @@ def test_a_site_on_ezeep_reconciles_to_nothing(folder: Path) -> None:
         outcome = harness.reconcile(site=SITE)
         assert outcome.ok, outcome.failures
         assert outcome.metadata["reconciliation"]["unexplained_cents"] == 0
+
+
+def test_a_lost_warehouse_charges_nothing_again_and_takes_its_users_back(folder: Path) -> None:
+    with lisbon(folder, [printer_customer(1), printer_customer(2)]) as harness:
+        synced(harness)
+        harness.accept(mail(1))
+        printed(harness, 1, pages=4)
+        charged(harness)
+        assert totals(harness) == [0.20]
+        harness.sites.close()
+        for path in harness.state_folder.warehouse.parent.glob("warehouse*"):
+            path.unlink()
+        harness.reconfigure()
+        synced(harness)
+        assert totals(harness) == [0.20], "the users are nobody's for this warehouse, and so are their jobs"
+        assert any("printbridge adopt" in sentence for sentence in recover_site(harness.sites[SITE], "test"))
+        found = adopt.survey(harness.sites[SITE])
+        adopt.carry_out(harness.sites[SITE], found.filter(pl.col("refusal").is_null()).to_dicts())
+        harness.resume(SITE, "charges")
+        for _ in range(3):
+            synced(harness)
+        assert totals(harness) == [0.20]
+        rested(harness)
+
+
+def test_what_doctor_and_explain_say_of_a_site_in_order_asks_for_nothing(folder: Path) -> None:
+    with lisbon(folder, [printer_customer(1)]) as harness:
+        synced(harness)
+        harness.accept(mail(1))
+        printed(harness, 1, pages=4)
+        charged(harness)
+        wrong = [each for each in examine(harness.sites[SITE]) if each.status == "fail" or "mark" in each.seen]
+        assert wrong == []
+        assert causes(harness.sites, []) == []
+        (story,) = stories([harness.sites[SITE]], mail(1))
+        said = " ".join(story.sentences)
+        assert "may print with ezeep" in said
+        assert "ezeep had it in the group of the site" in said
+        assert "balance" not in said

@@ -83,9 +83,10 @@ def _flagged(customers: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
     """
     if rules.flags == "papercut":
         return customers.with_columns(may_print=pl.lit(value=True))
-    may_print, free = (pl.col(name) for name in _EZEEP[rules.flags])
+    flag, free = (pl.col(name) for name in _EZEEP[rules.flags])
+    may_print = pl.when(~flag | free.is_not_null()).then(flag)
     return customers.with_columns(
-        may_print=pl.when(~may_print | free.is_not_null()).then(may_print),
+        may_print=may_print,
         free=(may_print & free).fill_null(value=False),
         pay=may_print.fill_null(value=False),
     )

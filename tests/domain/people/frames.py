@@ -70,6 +70,7 @@ def planned(
     site: SiteRules | None = None,
     fallen: pl.DataFrame | None = None,
     password_length: int | None = None,
+    invited: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     plan = user_sync_plan(
         accounts_,
@@ -81,6 +82,7 @@ def planned(
         now=NOW,
         fallen=fallen,
         password_length=password_length,
+        invited=invited,
     )
     return tables.checked("user_sync_plan", plan)
 

@@ -61,7 +61,8 @@ domain/money/test_history domain/money/test_payers domain/money/test_reconcile d
 domain/money/test_prices domain/money/test_recovery domain/money/test_references domain/money/test_reversals $\
 domain/money/test_retried domain/money/test_sharing domain/money/test_grants domain/money/test_acceptance $\
 operations/test_recover operations/test_access operations/test_adopt operations/test_assign operations/test_held $\
-operations/remedies/test_held steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries $\
+operations/test_invitations operations/remedies/test_held operations/remedies/test_books $\
+services/ezeep/test_system steps/test_bad_input steps/test_sync steps/test_reruns steps/test_refunds steps/test_retries $\
 steps/test_setup_changes steps/test_report steps/test_teams steps/test_hands steps/test_credits_by_hand steps/test_ezeep
 MONEY_CODE := pipeline/effects/*.py,pipeline/domain/money/*.py,pipeline/domain/people/*.py,$\
 pipeline/steps/charge.py,pipeline/steps/decide.py,pipeline/steps/sync_users.py,$\

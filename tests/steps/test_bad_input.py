@@ -233,3 +233,15 @@ def test_a_database_that_is_not_there_is_told_with_its_remedy(harness: Harness) 
     assert "DB_LONDON" in text, "it must name the variable with the address"
     assert "secret" not in text, text
     assert harness.run().ok
+
+
+def test_a_plan_needs_no_answer_about_passwords(harness: Harness, work: int) -> None:
+    """The length of passwords is asked for again, with its remedy, when the first one is written."""
+    before = ("nexudus_customers", "nexudus_credits", "nexudus_teams", "print_users", "print_jobs", "print_accounts")
+    assert harness.sync(only=before).ok
+    harness.fault("london", "api.getConfigValue", "status", times=99)
+    outcome = harness.sync(only=("user_sync_plan",))
+    harness.heal()
+    assert outcome.ok, outcome.failures
+    planned = harness.sites.store.read("user_sync_plan", "london")
+    assert f"c{work}@example.com" in planned.filter(action="create")["username"].to_list()

@@ -6,6 +6,7 @@ and what would change there (`pipeline.domain.people`).
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Literal
 
 import polars as pl
@@ -52,6 +53,11 @@ def username(form: Literal["email", "user_domain"]) -> pl.Expr:
     """The print user name of column email: lower-cased (U1), or with `_` for `@` where PaperCut cuts names there."""
     name = _plain("email")
     return name if form == "email" else name.str.replace_all("@", "_", literal=True)
+
+
+def user_name_of(email: str) -> str:
+    """One e-mail as a print user name, as `username` makes it of a column."""
+    return unicodedata.normalize("NFKC", email).lower().strip()
 
 
 def shown(column: str) -> pl.Expr:

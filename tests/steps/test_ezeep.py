@@ -215,7 +215,7 @@ def test_other_groups_of_a_user_stay(folder: Path) -> None:
         synced(harness)
         system = harness.sites[SITE].printing
         client: Any = system
-        group = client.client.make_group("staff", harness.ready["sites"][SITE]["organization_id"])["id"]
+        group = client.client.make_group("staff", harness.ready["sites"][SITE]["organization_id"])
         user = harness.users(SITE)[mail(1)]["id"]
         client.client.set_groups(
             user, [*(each["id"] for each in client.client.groups() if each["name"] == "printbridge"), group]

@@ -157,11 +157,13 @@ class EzeepClient:
         """Delete a user with its login."""
         self._request("DELETE", f"{self._account}/v1/users/{id_}/")
 
-    def make_group(self, name: str, organization_id: str) -> Record:
-        """Make a group."""
-        return self._object(
-            "POST", f"{self._api}/printing/v1/groups/", {"name": name, "organization_id": organization_id}
-        )
+    def make_group(self, name: str, organization_id: str) -> str:
+        """Make a group; its id."""
+        url, body = f"{self._api}/printing/v1/groups/", {"name": name, "organization_id": organization_id}
+        found = self._object("POST", url, body).get("id")
+        if isinstance(found, str) and found:
+            return found
+        raise self._unusable("POST", url, "a group without an id")
 
     def set_groups(self, id_: str, group_ids: list[str]) -> None:
         """Put a user into exactly these groups: whatever is left out is left."""
@@ -173,7 +175,7 @@ class EzeepClient:
     def _listed(self, url: str) -> list[Record]:
         """The records of every page: `next` is followed until it is null (`ezeep-api.md` 3.1)."""
         found: dict[str, Record] = {}
-        count, pages, following = 0, 0, url
+        count, pages, following = None, 0, url
         while following:
             if urlsplit(following)[:2] != urlsplit(url)[:2] or pages == MOST_PAGES:
                 raise PermanentError(
@@ -181,11 +183,13 @@ class EzeepClient:
                     "report it with this message; nothing was done with the list",
                 )
             page = self._object("GET", following)
-            results = page.get("results")
-            if not isinstance(results, list) or not isinstance(page.get("count"), int):
+            results, count = page.get("results"), page.get("count")
+            if not isinstance(results, list) or not isinstance(count, int):
                 raise self._unusable("GET", url, "a page without results and count")
-            found |= {str(each.get("id")): each for each in cast("list[Record]", results)}
-            count, pages, following = page["count"], pages + 1, str(page.get("next") or "")
+            for each in cast("list[object]", results):
+                record = cast("Record", each) if isinstance(each, dict) else {}
+                found[str(record.get("id") or f"without an id, {len(found)}")] = record
+            pages, following = pages + 1, str(page.get("next") or "")
         if count != len(found):
             raise TransientError(
                 f"{self._shown(url)}: the list from ezeep at {self.host} ended short: {len(found)} of {count}",

@@ -11,12 +11,12 @@ Every value goes through one reading (`pipeline/services/reading.py`). What stan
     groups           a list of objects with group_id; anything else: unreadable, for it decides who prints
     our mark         membership of the group of the site, now or when the same user (by its id) was observed before:
                      a user who is out of the group for want of credit stays ours
+    an odd record    is named, and its user is as it was known: an odd record is no evidence that somebody is gone
     an invitation    that no user stands behind yet counts as a user, so that nobody is invited twice
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -24,6 +24,7 @@ from typing import Any, cast
 import polars as pl
 
 from pipeline.domain import tables
+from pipeline.domain.names import user_name_of
 from pipeline.domain.people.balances import CARRIED
 from pipeline.services.printing import Invitation
 from pipeline.services.reading import OddValueError, Problem, Read, address, kind, problem, text
@@ -51,43 +52,62 @@ def read_users(
         at: start of the read, UTC.
     """
     groups = {str(each.get("id")): each for each in members}
-    marked = {row[0]: row[1] for row in known.filter("marked").select("username", "remote_id").iter_rows()}
+    marked = dict(known.filter("marked").select("username", "remote_id").iter_rows())
     rows: dict[str, tuple[Any, ...]] = {}
     problems: list[Problem] = []
 
-    def add(name: str, full_name: str, id_: str | None, *, inside: bool, internal: bool) -> None:
-        if name in rows:
-            raise OddValueError("email", "is that of another user, but for case")
+    def row(name: str, full_name: str, id_: str | None, *, inside: bool, internal: bool) -> tuple[Any, ...]:
         ours = inside or (id_ is not None and marked.get(name) == id_)
-        rows[name] = (
-            site, name, full_name, name, 0, not inside, disables and not inside, internal, ours, None, None, id_, at,
-        )  # fmt: skip
+        out = not inside
+        return (site, name, full_name, name, 0, out, disables and out, internal, ours, None, None, id_, at)
 
     for each in users:
         try:
-            member = groups.get(str(each["id"]), {"groups": []})
-            inside = group_id in group_ids(member)
+            name, id_ = user_name(each), id_of(each)
+            inside = group_id in group_ids(groups.get(id_, {"groups": []}))
             internal = each.get("azure_profile") is None
-            add(user_name(each), full_name(each), str(each["id"]), inside=inside, internal=internal)
+            made = row(name, full_name(each), id_, inside=inside, internal=internal)
         except (OddValueError, KeyError) as error:
             problems.append(problem(each.get("id"), error))
-    for each in read_invitations(invitations):
+            continue
+        if name in rows:
+            problems.append(problem(id_, OddValueError("email", "is that of another user, but for case")))
+        else:
+            rows[name] = made
+    odd = known.filter(pl.col("remote_id").is_in([each.id for each in problems])).select(USERS.names())
+    rows |= {each[1]: each for each in odd.iter_rows() if each[1] not in rows}
+    listed, unreadable = read_invitations(invitations)
+    for each in listed if rows else ():  # without a user, an invitation would make an empty list look like one
         if each.state != "accepted" and each.email not in rows:
-            add(each.email, "", None, inside=False, internal=True)
-    return Read(pl.DataFrame(list(rows.values()), schema=USERS, orient="row").sort("username"), problems)
+            rows[each.email] = row(each.email, "", None, inside=False, internal=True)
+    frame = pl.DataFrame(list(rows.values()), schema=USERS, orient="row").sort("username")
+    return Read(frame, problems + unreadable)
 
 
-def read_invitations(records: Iterable[Record]) -> list[Invitation]:
-    """Every invitation that can be read, by e-mail and the time at which it ends; others are passed over."""
+def read_invitations(records: Iterable[Record]) -> tuple[list[Invitation], list[Problem]]:
+    """Every invitation by e-mail and the time at which it ends, and those that cannot be read."""
     found: list[Invitation] = []
+    problems: list[Problem] = []
     for record in records:
         try:
             state = (text(record["invitation_status"], "invitation_status") or "").lower()
-            found.append(Invitation(str(record["id"]), user_name(record), state, _moment(record.get("expire_date"))))
-        except (OddValueError, KeyError):
-            continue
+            found.append(Invitation(id_of(record), user_name(record), state, _moment(record.get("expire_date"))))
+        except (OddValueError, KeyError) as error:
+            problems.append(problem(record.get("id"), error))
     latest = datetime.max.replace(tzinfo=UTC)
-    return sorted(found, key=lambda each: (each.email, each.expires or latest))
+    return sorted(found, key=lambda each: (each.email, each.expires or latest)), problems
+
+
+def id_of(record: Record) -> str:
+    """The id of a record.
+
+    Raises:
+        OddValueError, KeyError: it has none.
+    """
+    found = record["id"]
+    if not isinstance(found, str) or not found:
+        raise OddValueError("id", f"is {kind(found)} where an id belongs")
+    return found
 
 
 def user_name(record: Record) -> str:
@@ -96,10 +116,10 @@ def user_name(record: Record) -> str:
     Raises:
         OddValueError, KeyError: it has none.
     """
-    found = address(record["email"], "email")
+    found = user_name_of(address(record["email"], "email") or "")
     if not found:
         raise OddValueError("email", "is blank")
-    return unicodedata.normalize("NFKC", found).lower().strip()
+    return found
 
 
 def full_name(record: Record) -> str:

@@ -20,12 +20,13 @@ import polars as pl
 from pipeline.clock import Clock
 from pipeline.domain.names import username
 from pipeline.domain.rules import Holding, Price
-from pipeline.errors import ConfigError, MissingError, RejectedError
+from pipeline.errors import ConfigError, MissingError, RejectedError, UnsafeError
 from pipeline.services.ezeep import findings
 from pipeline.services.ezeep.client import EzeepClient, Record
-from pipeline.services.ezeep.records import group_ids, name_fields, read_invitations, read_users, user_name
+from pipeline.services.ezeep.records import group_ids, id_of, name_fields, read_invitations, read_users, user_name
 from pipeline.services.printing import Applied, Change, Invitation, JobSource, Question, Secrets, Setup
 from pipeline.services.reading import OddValueError, Read
+from pipeline.words import counted
 
 ACCESS = {"mark", "restricted", "disabled"}
 """The fields of a change that are, here, one thing: in the group or out of it."""
@@ -84,9 +85,17 @@ class Ezeep:
         """All users, with the groups they are in; an invitation without a user counts as one."""
         del ask  # a list tells all of every user
         group = self._group_id(make=False)
+        ours = known.filter("marked").height
+        if ours and not group:
+            raise UnsafeError(
+                f"ezeep at {self.host} lists no group {self._organisation.group!r}; {counted(ours, 'user')} of site"
+                f" {self._site} had been in it",
+                "an empty list is never believed: if somebody deleted the group, make it again in ezeep and give it its"
+                " printers; nothing was changed",
+            )
         members, users, invitations = self.client.members(), self.client.users(), self.client.invitations()
         with self._listing:
-            self._users = {_name(each): each for each in users}
+            self._users = _by_name(users)
         return read_users(
             users, members, invitations, site=self._site, group_id=group, known=known,
             disables=self._organisation.disables, at=at,
@@ -94,7 +103,7 @@ class Ezeep:
 
     def invitations(self) -> list[Invitation]:
         """Every invitation, by e-mail and the time at which it ends."""
-        return read_invitations(self.client.invitations())
+        return read_invitations(self.client.invitations())[0]
 
     def resend(self, invitation: Invitation) -> Applied:
         """Let ezeep send the e-mail of an invitation again; raises as `apply`."""
@@ -192,7 +201,7 @@ class Ezeep:
             user = self.client.user(id_)
         except MissingError:
             return Applied("done", "the user was gone already")
-        if _name(user) != change.username or user.get("azure_profile") is not None:
+        if change.username not in _by_name([user]) or user.get("azure_profile") is not None:
             return Applied("held", "the user is not the one that was observed, so it is not removed")
         if not change.delete:
             self._set_member(id_, inside=False)
@@ -221,14 +230,14 @@ class Ezeep:
         with self._listing:
             if self._group and make:
                 return self._group
-            found = [str(each["id"]) for each in self.client.groups() if each.get("name") == name]
+            found = [str(each.get("id")) for each in self.client.groups() if each.get("name") == name]
             if len(found) > 1:
                 raise ConfigError(
                     f"ezeep at {self.host} has {len(found)} groups of the name {name!r} (site {self._site})",
                     "give the group of the site a name of its own in ezeep and in bridge.toml; nothing was changed",
                 )
             if not found and make:
-                found = [str(self.client.make_group(name, self._organisation.id)["id"])]
+                found = [self.client.make_group(name, self._organisation.id)]
             self._group = found[0] if found else ""
             return self._group
 
@@ -239,12 +248,15 @@ class Ezeep:
         """
         with self._listing:
             if name not in self._users and (anew or not self._users):
-                self._users = {_name(each): each for each in self.client.users()}
+                self._users = _by_name(self.client.users())
             return self._users.get(name)
 
 
-def _name(user: Record) -> str:
-    """The user name of a record; empty where it has none."""
-    with suppress(OddValueError, KeyError):
-        return user_name(user)
-    return ""
+def _by_name(users: list[Record]) -> dict[str, Record]:
+    """The users that have an id and a name, by their name."""
+    found: dict[str, Record] = {}
+    for each in users:
+        with suppress(OddValueError, KeyError):
+            if id_of(each):
+                found.setdefault(user_name(each), each)
+    return found

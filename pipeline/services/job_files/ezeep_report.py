@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
+from pipeline.domain.names import user_name_of
 from pipeline.errors import ConfigError
 from pipeline.services.job_files.cells import Moment, Moments, flag, whole
 from pipeline.services.job_files.csv_report import plain_header, split_cells
@@ -126,7 +127,7 @@ class _Table:
     def job(self, line: str) -> FileJob:
         """One job line; ValueError if it is none."""
         field = self._rows.field_of(line)
-        username = field("user_email").lower()
+        username = user_name_of(field("user_email"))
         if not username:
             raise ValueError("has no e-mail: the report was made with user_email_blank; make it anew without")
         # Without a count of colour pages, a job is grey or in colour as a whole. Without either no price asks for it.

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline.domain import tables
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, UnsafeError
 from pipeline.services.ezeep.system import Ezeep, Organisation
 from pipeline.services.job_files.ezeep_report import EzeepReport
 from pipeline.services.job_files.folder import JobFolder
@@ -146,3 +146,21 @@ def test_two_groups_of_one_name_change_nobody(folder: Path) -> None:
             system.client.make_group("printbridge", sandbox.site["organization_id"])
         with pytest.raises(ConfigError, match="2 groups of the name 'printbridge'"):
             system.users(tables.empty("print_users"), lambda _: (), NOW)
+
+
+def test_a_list_without_our_group_is_not_believed_while_users_were_in_it(folder: Path) -> None:
+    with lisbon(folder) as (system, sandbox):
+        done(system, change("update", BEN, "mark"))
+        known = system.users(tables.empty("print_users"), lambda _: (), NOW).frame
+        sandbox.fault("GET groups", "empty_list")
+        with pytest.raises(UnsafeError, match="no group 'printbridge'; 1 user of site lisbon had been in it"):
+            system.users(known, lambda _: (), NOW)
+        assert system.users(known, lambda _: (), NOW).frame.height == known.height
+
+
+def test_an_empty_list_of_users_looks_empty_although_somebody_was_invited(folder: Path) -> None:
+    with lisbon(folder) as (system, sandbox):
+        done(system, change("create", DORA))
+        known = system.users(tables.empty("print_users"), lambda _: (), NOW).frame
+        sandbox.fault("GET users", "empty_list")
+        assert system.users(known, lambda _: (), NOW).frame.is_empty()

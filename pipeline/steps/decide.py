@@ -123,7 +123,7 @@ def plan_users(site: Site, run: Run) -> PlanMade:
         fallen = _fallen(con, site, users, now)
         removed = ownership.removed_since(con, site.key, now)
         lapsed = plan.without_credit(wanted, owned, now)
-        if run.invites and not run.dry:
+        if run.invites and not run.dry and rules.invite == "by_hand":
             new = wanted.filter(pl.col("reason").is_null()).join(users, on="username", how="anti")["coworker_id"]
             site.store.commit(lambda con: invitations.ask(con, site.key, new, operator=f"run {run.id}", at=now))
         invited = invitations.asked(con, site.key, now)

@@ -80,6 +80,12 @@ def totals(harness: Harness) -> list[float]:
     return sorted(float(sale["Quantity"]) / 100 for sale in harness.sales())
 
 
+def asked_for(harness: Harness) -> list[int]:
+    """The customers whom a person asked to be invited."""
+    with harness.sites.store.connect() as con:
+        return invitations.asked(con, SITE, harness.sites.clock())["coworker_id"].to_list()
+
+
 # --- users ------------------------------------------------------------------------------------------------------------
 
 
@@ -114,6 +120,14 @@ def test_one_run_invites_everybody_who_waits_when_it_is_asked_to(folder: Path) -
         outcome = harness.run(SITE, "invite_customers")
         assert outcome.ok, outcome.failures
         assert harness.users(SITE).keys() == {STAFF, mail(1), mail(2)}
+        assert asked_for(harness) == [1, 2]
+
+
+def test_a_run_that_invites_asks_for_nobody_where_everybody_is_invited_anyway(folder: Path) -> None:
+    with lisbon(folder, [printer_customer(1)]) as harness:
+        assert harness.run(SITE, "invite_customers").ok
+        assert harness.users(SITE).keys() == {STAFF, mail(1)}
+        assert asked_for(harness) == []
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class NexudusSettings(_Section):
 
     base_url: Url = "https://spaces.nexudus.com"
     email_env: str = "NEXUDUS_EMAIL"
-    password_env: str = "NEXUDUS_PASSWORD"  # noqa: S105 - the name of a variable, not a password
+    password_env: str = Field(default="NEXUDUS_PASSWORD")
 
 
 class PaperCutSettings(_Section):

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import random
 import re
+import secrets
 import ssl
 import time
 import zlib
@@ -29,7 +29,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -50,6 +50,9 @@ the server closes has an unknown outcome, so ours must be given up first."""
 
 PIECE = 64 * 1024
 """Bytes that are unpacked or sent at once."""
+
+_CHANCE = secrets.SystemRandom()
+"""Spreads the tries of several callers."""
 
 log = logging.getLogger(__name__)
 # stamina would print every retry to standard output where structlog is installed, which belongs to the command; our own
@@ -80,6 +83,22 @@ class Reply:
     reason: str
     headers: httpx.Headers
     content: bytes
+
+
+class Client:
+    """What every client of a service is: a context manager that gives its connections back."""
+
+    _http: httpx.Client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
 
 def connect(
@@ -293,7 +312,7 @@ def patiently(action: Callable[[], T], *, attempts: int, wait: Wait) -> T:
     try:
         for attempt in stamina.retry_context(on=again, attempts=attempts, timeout=LONGEST_WAIT, wait_initial=0.5):
             if attempt.num > 1 and not hinted:
-                wait(backoff * random.uniform(0.5, 1.5))  # noqa: S311 - spreads callers, keeps no secret
+                wait(backoff * _CHANCE.uniform(0.5, 1.5))
             tries, backoff = attempt.num, attempt.next_wait
             with attempt:
                 return action()

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,6 +30,7 @@ from pipeline.errors import (
 )
 from pipeline.services.http import (
     LONGEST_WAIT,
+    Client,
     Reply,
     Wait,
     address,
@@ -57,7 +58,7 @@ TOKEN_RESERVE = 60.0
 """Seconds before its end at which a token is not used any more."""
 
 
-class EzeepClient:
+class EzeepClient(Client):
     """One ezeep organisation. May be used from several threads; a context manager.
 
     Args:
@@ -88,16 +89,6 @@ class EzeepClient:
         self._http = connect(read_seconds=30.0, connections=connections, transport=transport)
         self._sign_in = threading.Lock()
         self._token, self._expires = "", 0.0  # on the monotonic clock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     # Reads: each raises TransientError, ConfigError, PermanentError; of one record also MissingError
 

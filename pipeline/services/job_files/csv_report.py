@@ -104,7 +104,7 @@ class CsvReport:
                 positions = _positions(header, self._headers)
                 if all(name in positions for name in self._required):
                     when = self._columns_of_moment(header, positions)
-                    rows = _Rows(separator, len(header), lines[at + 1 :])
+                    rows = Rows(separator, len(header), lines[at + 1 :])
                     return at + 1, _Table(rows, positions, when, day_first=self._day_first).job
         needed = ", ".join(" or ".join(self._headers[name][:2]) for name in self._required)
         raise ValueError(f"no line is a header with the columns {needed}; set jobs.columns to its headers")
@@ -117,7 +117,7 @@ class CsvReport:
         return [positions["printed_at"]]
 
 
-class _Rows:
+class Rows:
     """The cells of the lines under one header row."""
 
     def __init__(self, separator: str, width: int, lines: Sequence[str]) -> None:
@@ -147,7 +147,7 @@ class _Table:
     """The jobs under one header row."""
 
     def __init__(
-        self, rows: _Rows, positions: Mapping[str, int], when: Sequence[int], *, day_first: bool | None
+        self, rows: Rows, positions: Mapping[str, int], when: Sequence[int], *, day_first: bool | None
     ) -> None:
         self._rows = rows
         self._positions = positions

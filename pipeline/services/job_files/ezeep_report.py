@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pipeline.domain.names import user_name_of
 from pipeline.errors import ConfigError
 from pipeline.services.job_files.cells import Moment, Moments, flag, whole
-from pipeline.services.job_files.csv_report import plain_header, split_cells
+from pipeline.services.job_files.csv_report import Rows, plain_header, split_cells
 from pipeline.services.job_files.folder import FileJob, fields_at
 
 COLUMNS = (
@@ -78,40 +78,18 @@ class EzeepReport:
                     continue
                 if all(named in header for named in self._headers.values()):
                     positions = {name: header.index(named) for name, named in self._headers.items()}
-                    rows = _Rows(separator, len(header), positions)
-                    return at + 1, _Table(rows, lines[at + 1 :], self._zone, day_first=self._day_first).job
+                    rows = Rows(separator, len(header), lines[at + 1 :])
+                    return at + 1, _Table(rows, positions, self._zone, day_first=self._day_first).job
         raise ValueError(f"no line is a header with the columns {', '.join(self._headers.values())} of jobs.columns")
-
-
-class _Rows:
-    """The cells of lines, by our names."""
-
-    def __init__(self, separator: str, width: int, positions: Mapping[str, int]) -> None:
-        self._separator, self._width, self.positions = separator, width, positions
-
-    def field_of(self, line: str) -> Callable[[str], str]:
-        """A function from one of our names to its cell; ValueError if the line is no row."""
-        cells = split_cells(line, self._separator)
-        if len(cells) != self._width:
-            raise ValueError(f"has {len(cells)} fields where the header has {self._width}")
-        return fields_at(self.positions, cells)
 
 
 class _Table:
     """The jobs under one header row."""
 
-    def __init__(self, rows: _Rows, lines: Sequence[str], zone: timezone, *, day_first: bool | None) -> None:
-        self._rows, self._lines, self._zone = rows, lines, zone
-        self._moment = Moments(self._moments, day_first=day_first)
-
-    def _moments(self) -> list[str]:
-        found: list[str] = []
-        for line in self._lines:
-            try:
-                found.append(self._rows.field_of(line)("printed_at"))
-            except ValueError:
-                continue
-        return found
+    def __init__(self, rows: Rows, positions: Mapping[str, int], zone: timezone, *, day_first: bool | None) -> None:
+        self._rows, self._positions, self._zone = rows, positions, zone
+        when = positions["printed_at"]
+        self._moment = Moments(lambda: (cells[when].strip() for cells in rows), day_first=day_first)
 
     def _at(self, cell: str) -> Moment:
         """The moment of a cell on the clock of the report; one that names an offset is moved to it."""
@@ -126,13 +104,13 @@ class _Table:
 
     def job(self, line: str) -> FileJob:
         """One job line; ValueError if it is none."""
-        field = self._rows.field_of(line)
+        field = fields_at(self._positions, self._rows.cells(line))
         username = user_name_of(field("user_email"))
         if not username:
             raise ValueError("has no e-mail: the report was made with user_email_blank; make it anew without")
         # Without a count of colour pages, a job is grey or in colour as a whole. Without either no price asks for it.
-        grey = "colour" not in self._rows.positions or not flag("colour", field("colour"))
-        counted = "color_pages" in self._rows.positions
+        grey = "colour" not in self._positions or not flag("colour", field("colour"))
+        counted = "color_pages" in self._positions
         pages = _pages(field("pages"))
         moment = self._at(field("printed_at"))
         return FileJob(

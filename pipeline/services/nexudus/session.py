@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -21,6 +21,7 @@ from pipeline.clock import Clock, system_clock
 from pipeline.errors import ConfigError, PrintbridgeError, RejectedError, TransientError
 from pipeline.services.http import (
     LONGEST_WAIT,
+    Client,
     OversizeError,
     Wait,
     address,
@@ -75,7 +76,7 @@ class Answer:
     cause: Exception | None = None
 
 
-class Session:
+class Session(Client):
     """One Nexudus account, signed in when it must be. May be used from several threads; a context manager.
 
     Args:
@@ -114,16 +115,6 @@ class Session:
         self._sign_in = threading.Lock()
         self._token: _Token | None = None
         self._paused_until = 0.0  # on the monotonic clock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def request(self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: object = None) -> Any:
         """One call: everything that goes to Nexudus passes here.

@@ -16,7 +16,7 @@ import xmlrpc.client
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import httpx
 
@@ -30,7 +30,7 @@ from pipeline.errors import (
     UnknownOutcomeError,
     UnsafeError,
 )
-from pipeline.services.http import Wait, address, connect, exchange, patiently, shown, unsent, untrusted
+from pipeline.services.http import Client, Wait, address, connect, exchange, patiently, shown, unsent, untrusted
 from pipeline.services.papercut.wire import (
     Kind,
     NoSuchCallError,
@@ -89,7 +89,7 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
-class PaperCutClient:
+class PaperCutClient(Client):
     """One PaperCut server. May be used from several threads; a context manager.
 
     Args:
@@ -120,16 +120,6 @@ class PaperCutClient:
         self._url, self._token, self._wait, self._seconds = url, token, wait, seconds
         verify = _context(ca_file)
         self._http = connect(read_seconds=30.0, connections=connections, transport=transport, verify=verify)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def call(self, method: str, *arguments: object) -> Any:
         """One call: everything that goes to PaperCut passes here.

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dagster as dg
 
 from assets import catalogue, checks, extract, load, report, transform
+from pipeline.configuration import load_settings
 from pipeline.dagster import schedules
 from pipeline.dagster.resources import for_runs
 from pipeline.home import home, prepared_home
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 from pipeline.site import Sites
 
 ASSETS = (

@@ -23,12 +23,13 @@ import httpx
 from dagster import Definitions
 
 from assets.checks import STAGES
+from pipeline.configuration import load_settings
 from pipeline.dagster.outcomes import Outcome, run_job
 from pipeline.dagster.runs import DRY_RUN_TAG, REREAD_TAG, SYNC
 from pipeline.definitions import ASSETS, build_defs
 from pipeline.home import prepared_home
 from pipeline.operations.resume import resume
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 from pipeline.site import Sites
 from pipeline.steps.run import Run
 from pipeline.steps.sync import STEPS

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from pipeline.configuration import load_settings, write_examples
 from pipeline.domain.rules import SiteRules
 from pipeline.errors import ConfigError
 from pipeline.home import prepared_home
@@ -25,9 +26,7 @@ from pipeline.settings import (
     PriceSettings,
     Settings,
     SiteSettings,
-    load_settings,
     secret,
-    write_examples,
 )
 
 ROOT = Path(__file__).parent.parent

@@ -30,8 +30,8 @@ Apply = Annotated[bool, typer.Option("--apply", help="Do it; without this it is 
 @contextmanager
 def configured() -> Generator[Sites]:
     """The configured sites, their connections given back at the end."""
+    from pipeline.configuration import load_settings
     from pipeline.home import prepared_home
-    from pipeline.settings import load_settings
     from pipeline.site import Sites
 
     sites = Sites(load_settings(), prepared_home())

@@ -30,6 +30,7 @@ from pipeline.cli.demo_ezeep import print_at
 from pipeline.cli.demo_mess import Mess, print_mess
 from pipeline.cli.demo_tables import print_tables
 from pipeline.clock import system_clock
+from pipeline.configuration import load_settings
 from pipeline.dagster.dev import serve
 from pipeline.dagster.outcomes import Outcome, run_job, storage
 from pipeline.definitions import build_defs
@@ -40,7 +41,6 @@ from pipeline.sandbox.app import DidNotStartError, start
 from pipeline.sandbox.invented.edits import administration
 from pipeline.sandbox.invented.prints import make_prints, make_refunds
 from pipeline.sandbox.invented.world import make_world, settings_for
-from pipeline.settings import load_settings
 from pipeline.site import Sites
 from pipeline.store import grants
 from pipeline.store.sql import Connection

@@ -90,7 +90,7 @@ def exit_code(error: PrintbridgeError) -> int:
 @app.command()
 def init() -> None:
     """Write an example configuration: bridge.toml and, for the secrets, .env; never over existing files."""
-    from pipeline.settings import config_path, write_examples
+    from pipeline.configuration import config_path, write_examples
 
     config, secrets = write_examples(config_path())
     typer.echo(f"Wrote {config} and {secrets}. Next: fill in both, then run `printbridge doctor`.")
@@ -147,9 +147,9 @@ def run(site: OneSite = None, *, as_json: AsJson = False) -> None:
 @app.command()
 def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.")] = 3000) -> None:
     """Start Dagster's UI, its daemon and the schedules; on a sandbox if there is no bridge.toml. Ctrl-C ends all."""
+    from pipeline.configuration import config_path, load_settings
     from pipeline.dagster.dev import serve
     from pipeline.home import prepared_home
-    from pipeline.settings import config_path, load_settings
 
     if not config_path().exists() and "PRINTBRIDGE_CONFIG" not in os.environ:
         from rich.console import Console

@@ -25,12 +25,12 @@ from pathlib import Path
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._grpc.client import DagsterGrpcClient  # the one way to ask a code server whether it is up
 
+from pipeline.configuration import config_path
 from pipeline.dagster import guard
 from pipeline.dagster.outcomes import storage
 from pipeline.dagster.watch import SERVICE
 from pipeline.errors import ConfigError, TransientError
 from pipeline.home import Home
-from pipeline.settings import config_path
 from pipeline.store.locks import hold
 
 HOST = "127.0.0.1"

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from pipeline.clock import system_clock
+from pipeline.configuration import load_settings
 from pipeline.dagster import watch
 from pipeline.dagster.outcomes import storage
 from pipeline.errors import PrintbridgeError
@@ -28,7 +29,7 @@ from pipeline.operations import alerts
 from pipeline.operations.causes import unseen
 from pipeline.operations.channels import channels
 from pipeline.operations.kinds import Silence
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 from pipeline.site import Sites
 
 CLOSE_SECONDS = 10.0

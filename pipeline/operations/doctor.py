@@ -14,6 +14,7 @@ from functools import cached_property, partial
 
 import polars as pl
 
+from pipeline.configuration import config_path
 from pipeline.domain.money.history import NO_PAST
 from pipeline.domain.money.prices import priced
 from pipeline.domain.people.accounts import print_accounts
@@ -24,7 +25,7 @@ from pipeline.operations.causes import of_account, of_site
 from pipeline.services.nexudus import records
 from pipeline.services.nexudus.wire import moment
 from pipeline.services.printing import NOT_PROVEN, Finding, Question, Setup
-from pipeline.settings import SiteSettings, config_path
+from pipeline.settings import SiteSettings
 from pipeline.site import Site
 from pipeline.store import defaults, memory
 from pipeline.store.lines import lines_in, open_uses

@@ -28,6 +28,7 @@ from xml.etree import ElementTree as ET
 import httpx
 
 from pipeline.clock import configured_clock
+from pipeline.configuration import load_settings
 from pipeline.dagster.runs import DRY_RUN_TAG, REREAD_TAG
 from pipeline.errors import PrintbridgeError
 from pipeline.home import prepared_home
@@ -35,7 +36,6 @@ from pipeline.services import http as clients
 from pipeline.services.ezeep import client as ezeep
 from pipeline.services.nexudus import session as nexudus_session
 from pipeline.services.papercut import client as papercut
-from pipeline.settings import load_settings
 from pipeline.site import Sites
 from pipeline.steps.run import Run
 from pipeline.steps.sync import STEPS

@@ -14,11 +14,9 @@ import dagster as dg
 import pytest
 import yaml
 
+from pipeline.configuration import load_settings
 from pipeline.definitions import build_defs
 from pipeline.home import DAGSTER_YAML
-from pipeline.settings import (
-    load_settings,
-)
 from tests.project.sources import (
     GRAPH,
     ROOT,

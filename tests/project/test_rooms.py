@@ -24,8 +24,10 @@ from tests.project.sources import (
 )
 
 GROUND = ("pipeline.errors", "pipeline.clock", "pipeline.words")
-SITE = ("pipeline.site", "pipeline.settings", "pipeline.home", "pipeline.store", "pipeline.services", "pipeline.domain",
-        *GROUND)  # fmt: skip
+SITE = (
+    "pipeline.site", "pipeline.settings", "pipeline.configuration", "pipeline.home", "pipeline.store",
+    "pipeline.services", "pipeline.domain", *GROUND,
+)  # fmt: skip
 """Site and below."""
 GRAPH_OF_RUNS = ("pipeline.steps", "pipeline.site", "pipeline.settings", "pipeline.domain", "pipeline.reports", *GROUND)
 """What the graph may name: never a service, an effect or the store."""
@@ -56,7 +58,7 @@ ROOMS = {
         ("pipeline.services", "pipeline.domain", *GROUND), frozenset({"dagster", "duckdb"})
     ),
     **{name: Room(GROUND, frozenset({"dagster", "duckdb", "polars"})) for name in GROUND},
-    **{name: Room(SITE) for name in ("pipeline.site", "pipeline.settings", "pipeline.home")},
+    **{name: Room(SITE) for name in ("pipeline.site", "pipeline.settings", "pipeline.configuration", "pipeline.home")},
     "pipeline.effects": Room(("pipeline.effects", *SITE)),
     "pipeline.steps": Room(("pipeline.steps", "pipeline.effects", "pipeline.reports", *SITE)),
     "pipeline.operations": Room(
@@ -68,11 +70,13 @@ ROOMS = {
         ("assets", "pipeline.operations", "pipeline.store", *GRAPH_OF_RUNS), frozenset(), to_the_end=False
     ),
     "pipeline.dagster": Room(
-        ("pipeline.dagster", "pipeline.operations", "pipeline.home", "pipeline.store", *GRAPH_OF_RUNS), frozenset(),
+        ("pipeline.dagster", "pipeline.operations", "pipeline.configuration", "pipeline.home", "pipeline.store",
+         *GRAPH_OF_RUNS), frozenset(), to_the_end=False,
+    ),
+    "pipeline.definitions": Room(
+        ("assets", "pipeline.dagster", "pipeline.configuration", "pipeline.home", *GRAPH_OF_RUNS), frozenset(),
         to_the_end=False,
     ),
-    "pipeline.definitions": Room(("assets", "pipeline.dagster", "pipeline.home", *GRAPH_OF_RUNS), frozenset(),
-                                 to_the_end=False),
     "pipeline.cli": Room(
         ("pipeline.cli", "pipeline.definitions", "pipeline.dagster", "pipeline.operations", "pipeline.sandbox.app",
          *SITE), frozenset(), to_the_end=False,

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
+from pipeline.configuration import load_settings
 from pipeline.domain.people import accounts
 from pipeline.sandbox.invented.prints import make_prints, make_refunds
 from pipeline.sandbox.invented.world import (
@@ -27,7 +28,7 @@ from pipeline.sandbox.invented.world import (
 from pipeline.services.digests import Digester
 from pipeline.services.nexudus import records
 from pipeline.services.nexudus.client import moment
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 
 SITES = ("london", "athens")
 BEGIN = datetime(2026, 10, 1, 4, tzinfo=UTC)

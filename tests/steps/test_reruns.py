@@ -115,7 +115,7 @@ import sys
 from pipeline.dagster.outcomes import run_job
 from pipeline.definitions import build_defs
 from pipeline.home import prepared_home
-from pipeline.settings import load_settings
+from pipeline.configuration import load_settings
 
 prepared_home()
 defs = build_defs(load_settings())

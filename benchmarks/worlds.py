@@ -21,7 +21,8 @@ from pipeline.dagster import outcomes
 from pipeline.definitions import build_defs
 from pipeline.home import prepared_home
 from pipeline.sandbox.app import start
-from pipeline.sandbox.invented.world import make_world, settings_for
+from pipeline.sandbox.invented.configuration import settings_for
+from pipeline.sandbox.invented.world import make_world
 from pipeline.site import Sites
 
 CLOCK = "2026-10-05T08:00:00+00:00"

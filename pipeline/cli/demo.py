@@ -38,9 +38,10 @@ from pipeline.domain.jobs import latest
 from pipeline.errors import ConfigError, PermanentError
 from pipeline.home import prepared_home
 from pipeline.sandbox.app import DidNotStartError, start
+from pipeline.sandbox.invented.configuration import settings_for
 from pipeline.sandbox.invented.edits import administration
 from pipeline.sandbox.invented.prints import make_prints, make_refunds
-from pipeline.sandbox.invented.world import make_world, settings_for
+from pipeline.sandbox.invented.world import make_world
 from pipeline.site import Sites
 from pipeline.store import grants
 from pipeline.store.sql import Connection

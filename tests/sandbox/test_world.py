@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.configuration import load_settings
 from pipeline.domain.people import accounts
+from pipeline.sandbox.invented.configuration import settings_for
 from pipeline.sandbox.invented.prints import make_prints, make_refunds
 from pipeline.sandbox.invented.world import (
     FIRST_IDS,
@@ -23,7 +24,6 @@ from pipeline.sandbox.invented.world import (
     pricing_models,
     printing_customers,
     renewals,
-    settings_for,
 )
 from pipeline.services.digests import Digester
 from pipeline.services.nexudus import records

@@ -1,4 +1,4 @@
-"""Invented coworking spaces: a world file for the sandbox, and a configuration of printbridge that serves it.
+"""Invented coworking spaces: a world file for the sandbox.
 
 What belongs here: customers, credits, printers and staff that look like those of a real space and hold every case that
 the rules know. What does not: what people print there (`prints.py`), the services themselves, expectations. Everything
@@ -7,7 +7,6 @@ follows from the seed, so the same arguments give the same world.
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -127,53 +126,6 @@ def make_world(
             for home in homes
         },
     }
-
-
-def settings_for(world: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """The configuration of printbridge for a running sandbox.
-
-    Args:
-        world: made by `make_world`; charging begins at its clock.
-        ready: content of the sandbox's ready file.
-
-    Returns:
-        The text of a bridge.toml, and the environment with its secrets and the sandbox's clock.
-    """
-    nexudus = world["nexudus"]
-    environment = {
-        "NEXUDUS_EMAIL": ready["nexudus_email"],
-        "NEXUDUS_PASSWORD": ready["nexudus_password"],
-        "PRINTBRIDGE_CLOCK_URL": f"{ready['control_url']}/clock",
-    }
-    lines = ["[nexudus]", f'base_url = "{ready["nexudus_url"]}"']
-    charge_from = datetime.fromisoformat(world["clock"]).astimezone(UTC)
-    models = pricing_models(world)
-    for name, site in world["sites"].items():
-        at_home = [record for record in nexudus["products"] if record["BusinessId"] == site["business_id"]]
-        services = [record for record in nexudus["extraservices"] if record["BusinessId"] == site["business_id"]]
-        values: Json = {
-            "business_id": site["business_id"],
-            "timezone": zone_of(world, name),
-            "pricing_model": models[name],
-            "charge_product_id": next(record["Id"] for record in at_home if record["Name"] == "Printing"),
-            "credit_ids": [record["Id"] for record in services if record["IsPrintingCredit"]],
-        }
-        rest, secrets = _section(name, site, ready["sites"][name])
-        environment |= secrets
-        lines += ["", f"[sites.{name}]", f"charge_from = {charge_from:%Y-%m-%dT%H:%M:%SZ}"]
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-        lines += rest
-    return "\n".join(lines) + "\n", environment
-
-
-def _section(name: str, site: Mapping[str, Any], ready: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """The lines of bridge.toml about the print system of a site, and the environment with its secrets."""
-    if site.get("system") == "ezeep":
-        return on_ezeep.section(name, ready, (printer[:3] for printer in PRINTERS))
-    token, database = f"PAPERCUT_TOKEN_{name.upper()}", f"PAPERCUT_DB_{name.upper()}"
-    lines = [f"[sites.{name}.papercut]", f'url = "{ready["papercut_url"]}"', f'token_env = "{token}"']
-    lines += [f"[sites.{name}.jobs]", 'source = "database"', f'uri_env = "{database}"']
-    return lines, {token: ready["token"], database: ready["jobs_uri"]}
 
 
 def zone_of(world: Mapping[str, Any], name: str) -> str:

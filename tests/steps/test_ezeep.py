@@ -285,6 +285,22 @@ def test_a_page_without_a_price_is_held_and_charged_once_it_has_one(folder: Path
         assert totals(harness) == [0.75]
 
 
+def test_a_job_without_a_price_gets_one_also_when_its_report_is_gone(folder: Path) -> None:
+    with lisbon(folder, [printer_customer(1)], prices=[{"credits_per_page": 5, "paper": "A3"}]) as harness:
+        synced(harness)
+        harness.accept(mail(1))
+        printed(harness, 1, pages=3)
+        charged(harness)
+        assert list(harness.events(SITE).values()) == [["sale 0 held"]]
+        (report,) = Path(harness.ready["sites"][SITE]["reports_folder"]).iterdir()
+        report.with_name("later.csv").write_text(report.read_text("utf-8").splitlines()[0] + "\n", "utf-8")
+        report.unlink()
+        harness.reconfigure({"credits_per_page = 5": "credits_per_page = 7", 'paper = "A3"': ""})
+        for _ in range(2):
+            synced(harness)
+        assert totals(harness) == [0.21]
+
+
 def test_a_job_keeps_the_price_that_held_when_it_was_printed(folder: Path) -> None:
     with lisbon(folder, [printer_customer(1)], maturity_minutes=30) as harness:
         synced(harness)

@@ -32,8 +32,9 @@ def access_sync(
         here = sites[site]
         ((_, looked),) = run_sites(sites, site, dry_run=True)
         if not looked.ok:
-            console.results({site: console.result(sites, looked)})
-            raise typer.Exit(worst({site: console.result(sites, looked)}))
+            failed = {site: console.result(sites, looked)}
+            console.document({"site": site, "run": failed[site]}) if as_json else console.results(failed)
+            raise typer.Exit(worst(failed))
         chosen, unknown = access.chosen(access.customers(sites), choice_of(emails, plan, team))
         waiting = invitations.waiting(here).join(chosen.select("coworker_id"), on="coworker_id", how="semi")
         done: Document = {
@@ -61,13 +62,15 @@ def access_invitations(
 ) -> None:
     """Show who was invited to ezeep and has not logged in, so cannot print yet; --resend sends the e-mail again."""
     from pipeline.cli import console
+    from pipeline.domain.names import user_name_of
     from pipeline.operations import invitations
     from pipeline.operations.access import addresses
+    from pipeline.words import counted
 
     with configured() as sites:
         found = invitations.not_logged_in(sites[site])
         if emails:
-            wanted = {each.lower() for each in addresses(emails)}
+            wanted = {user_name_of(each) for each in addresses(emails)}
             found = [each for each in found if each.invitation.email in wanted]
         results = invitations.resend(sites[site], found) if resend and apply else []
     outcomes = {each.invitation.id: outcome for each, outcome in results}
@@ -85,7 +88,7 @@ def access_invitations(
     else:
         console.table(rows, ("customer", "email", "state", "until", "sent again"))
         said = [] if apply or not resend else ["Nothing was sent. The same command with --apply sends it again."]
-        console.lines(f"{len(rows)} people were invited and have not logged in", [*bad, *said])
+        console.lines(f"invited and not logged in yet: {counted(len(rows), 'person', 'people')}", [*bad, *said])
     raise typer.Exit(FAILED if bad else DONE)
 
 

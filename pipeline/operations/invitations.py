@@ -15,6 +15,7 @@ import polars as pl
 from pipeline.domain.people.reasons import REASONS
 from pipeline.effects.effect import Outcome
 from pipeline.effects.users import resend_invitation
+from pipeline.errors import ConfigError
 from pipeline.services.printing import Invitation
 from pipeline.site import Site
 from pipeline.store import invitations
@@ -67,7 +68,12 @@ def left_out(site: Site, chosen: pl.DataFrame) -> list[str]:
 
 
 def ask(site: Site, customers: Iterable[int], operator: str) -> None:
-    """Ask for customers to be invited: the next run of the site does it, within a day."""
+    """Ask for customers to be invited: the next run of the site does it, within a day.
+
+    Raises:
+        ConfigError: bridge.toml says dry_run.
+    """
+    _refuse_in_dry_run(site)
     at = site.clock()
     site.store.commit(lambda con: invitations.ask(con, site.key, customers, operator=operator, at=at))
 
@@ -90,10 +96,16 @@ def not_logged_in(site: Site) -> list[Invited]:
 
 
 def resend(site: Site, chosen: Iterable[Invited]) -> list[tuple[Invited, Outcome]]:
-    """Let the e-mail be sent again, once to each."""
+    """Let the e-mail be sent again, once to each; raises as `ask`."""
+    _refuse_in_dry_run(site)
     return [(each, resend_invitation(site, each.invitation)) for each in chosen]
 
 
 def _state(invitation: Invitation, now: datetime) -> str:
     over = invitation.state == "expired" or (invitation.expires is not None and invitation.expires <= now)
     return "expired" if over else "waiting"
+
+
+def _refuse_in_dry_run(site: Site) -> None:
+    if site.writes_nothing:
+        raise ConfigError('mode is "dry_run" in bridge.toml, so nobody is written to', 'set mode = "apply"')

@@ -24,7 +24,7 @@ def test_a_person_invites_whom_they_choose_and_sees_who_has_not_logged_in(folder
         printbridge(*choice, "--apply")
         assert harness.users(SITE).keys() == {STAFF, mail(1)}
         listed = printbridge("access", "invitations", "--site", SITE).out
-        assert "1 people were invited and have not logged in" in listed, listed
+        assert "invited and not logged in yet: 1 person" in listed, listed
         harness.advance(days=31)
         (again,) = printbridge("access", "invitations", "--site", SITE, "--resend", "--apply", "--json").document[
             "invitations"
@@ -38,3 +38,29 @@ def test_a_person_invites_whom_they_choose_and_sees_who_has_not_logged_in(folder
 def test_somebody_must_be_chosen(folder: Path) -> None:
     with lisbon(folder, [printer_customer(1)], invite="by_hand"):
         printbridge("access", "sync", "--site", SITE, code=2)
+
+
+def test_a_dry_run_by_configuration_asks_for_nobody_and_sends_no_mail(folder: Path) -> None:
+    with lisbon(folder, [printer_customer(1), printer_customer(2)], invite="by_hand") as harness:
+        printbridge("access", "sync", "--site", SITE, "--emails", _file(folder, mail(1)), "--apply")
+        harness.reconfigure({"[nexudus]": 'mode = "dry_run"\n[nexudus]'})
+        for command in (("sync", "--all"), ("invitations", "--resend")):
+            said = printbridge("access", *command, "--site", SITE, "--apply", code=2)
+            assert 'set mode = "apply"' in said.err + said.out
+        assert harness.state()["sites"][SITE]["mails"] == {mail(1): 1}
+        harness.reconfigure({'mode = "dry_run"\n': ""})
+        assert harness.sync(SITE).ok
+        assert harness.users(SITE).keys() == {STAFF, mail(1)}, "what was refused was not kept for later"
+
+
+def test_a_site_that_cannot_be_looked_at_says_so_in_one_document(folder: Path) -> None:
+    with lisbon(folder, [printer_customer(1)], invite="by_hand") as harness:
+        harness.fault(SITE, "GET users", "status", times=99)
+        said = printbridge("access", "sync", "--site", SITE, "--all", "--json", code=1).document
+        assert "GET /sites/lisbon/account/v1/users/" in str(said["run"])
+
+
+def _file(folder: Path, *emails: str) -> str:
+    path = folder / "emails.txt"
+    path.write_text("\n".join(emails), "utf-8")
+    return str(path)

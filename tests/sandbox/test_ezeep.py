@@ -382,3 +382,11 @@ def test_control_says_what_is_for_the_other_print_system(ezeep: Ezeep) -> None:
 def test_a_site_that_can_not_be_says_why(tmp_path: Path, site: dict[str, Any], reason: str) -> None:
     with pytest.raises(DidNotStartError, match=reason), start({"sites": {"lisbon": site}}, tmp_path):
         pass
+
+
+def test_the_reports_are_found_from_wherever_the_ready_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with running_ezeep(Path("here")) as ezeep:
+        assert ezeep.site["reports_folder"] == str(tmp_path / "here" / "lisbon-reports")

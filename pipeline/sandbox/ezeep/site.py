@@ -65,7 +65,7 @@ class EzeepSite:
         self.jobs = Jobs(self.directory, self.printers)
         self.reports: dict[str, Report] = {}
         self.webhooks = Webhooks(core, self.directory.new_id)
-        self._folder = folder / f"{name}-reports"
+        self._folder = folder.absolute() / f"{name}-reports"  # who reads the ready file may work somewhere else
         self._written = 0
         self._load(world)
 

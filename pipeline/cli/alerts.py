@@ -33,7 +33,7 @@ def alerts_test(*, as_json: AsJson = False) -> None:
 def alerts_check(*, as_json: AsJson = False) -> None:
     """Show what needs a person now, and tell it where it was not told yet; for a timer beside the Dagster daemon."""
     from pipeline.cli import console
-    from pipeline.dagster.watch import standing_here
+    from pipeline.dagster.life import standing_here
     from pipeline.operations.alerts import message, tell
 
     with configured() as sites:

@@ -2,7 +2,7 @@
 
 What belongs here: starting them from any folder, starting one anew that ended or does not answer, and passing on the
 wish to stop. What does not: what runs in them (`pipeline.definitions`), and what Dagster's storage says of runs and
-looks (`watch.py`). The web server has no login, so it listens on this machine only (`money-safety.md` 8.14).
+looks (`life.py`). The web server has no login, so it listens on this machine only (`money-safety.md` 8.14).
 
 This process stands outside of what it watches: it has no code location, and is no child of one.
 """
@@ -27,8 +27,8 @@ from dagster._grpc.client import DagsterGrpcClient  # the one way to ask a code 
 
 from pipeline.configuration import config_path
 from pipeline.dagster import guard
+from pipeline.dagster.life import SERVICE
 from pipeline.dagster.outcomes import storage
-from pipeline.dagster.watch import SERVICE
 from pipeline.errors import ConfigError, TransientError
 from pipeline.home import Home
 from pipeline.store.locks import hold
@@ -93,14 +93,14 @@ def serve(home: Home, port: int) -> int:
 def _kept_up(home: Home, code: CodeServer, daemon: Child, web: Child) -> int:
     """Start the processes, and keep them up until somebody wants them to stop."""
     stop = threading.Event()
-    with _wishes(stop), guard.on_duty(home, stop) as watch:
+    with _wishes(stop), guard.on_duty(home, stop) as duty:
         code.child.start()
         while not (stop.is_set() or code.is_up() or code.child.age() > LOADING_SECONDS or code.child.ended()):
             stop.wait(0.5)
         children = (code.child, daemon, web)
         while not stop.is_set():
-            if watch.hung.is_set():
-                watch.hung.clear()
+            if duty.hung.is_set():
+                duty.hung.clear()
                 daemon.end("has not been heard of")
             if code.is_silent():
                 code.child.end("does not answer")

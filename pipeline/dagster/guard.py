@@ -1,7 +1,7 @@
 """The guard: a thread of `printbridge dev` that closes lost runs, and tells people when nobody looks.
 
 What belongs here: when it asks, and telling when what is told otherwise is out of order. What does not: what it asks
-(`watch.py`), the processes (`dev.py`), and what is told while all is well (the sensor of `schedules.py`).
+(`life.py`), the processes (`dev.py`), and what is told while all is well (the sensor of `schedules.py`).
 
 The sensor is evaluated by the code server, so it ends with it. This thread needs Dagster's storage and the network, and
 where the storage or the warehouse cannot be read, it tells just that.
@@ -21,7 +21,7 @@ import dagster as dg
 
 from pipeline.clock import system_clock
 from pipeline.configuration import load_settings
-from pipeline.dagster import watch
+from pipeline.dagster import life
 from pipeline.dagster.outcomes import storage
 from pipeline.errors import PrintbridgeError
 from pipeline.home import Home
@@ -72,9 +72,9 @@ class Guard:
             stop.wait(CLOSE_SECONDS)
 
     def _look_after(self, instance: dg.DagsterInstance, settings: Settings, *, tells: bool) -> None:
-        watch.close_lost(instance, self.home.locks)
+        life.close_lost(instance, self.home.locks)
         self._heard_of(instance)
-        silence = watch.silence(instance, settings, self.home) if tells else None
+        silence = life.silence(instance, settings, self.home) if tells else None
         self._read = system_clock()
         if silence:
             self._tell(instance, settings, silence)
@@ -91,7 +91,7 @@ class Guard:
         self._say(unseen(silence).title)
         try:
             with closing(Sites(settings, self.home)) as sites:
-                alerts.tell(sites, watch.standing(instance, sites))
+                alerts.tell(sites, life.standing(instance, sites))
         except Exception as error:  # noqa: BLE001 - a warehouse in whatever state
             self._say(f"the warehouse cannot be used: {type(error).__name__}: {error}")
             self._tell_alone(settings, Silence(silence.since, f"the warehouse fails ({type(error).__name__})"))

@@ -20,7 +20,7 @@ def for_runs(sites: Sites) -> dg.ResourceDefinition:
     """The sites as a resource that holds the site of the run alone, from its first to its last step.
 
     One process runs all steps of a run, so the lock lives as long as the run; runs without a site need none. Each run
-    holds a name of its own as well, by which `watch.close_lost` knows that it lives.
+    holds a name of its own as well, by which `life.close_lost` knows that it lives.
     """
 
     def held(context: dg.InitResourceContext) -> Generator[Sites, None, None]:

@@ -14,9 +14,9 @@ import dagster as dg
 
 from pipeline.clock import system_clock
 from pipeline.dagster import runs
+from pipeline.dagster.life import close_lost, standing, was_lost
 from pipeline.dagster.outcomes import RUNS_AT_ONCE, SUCCEEDED
 from pipeline.dagster.runs import SYNC
-from pipeline.dagster.watch import close_lost, standing, was_lost
 from pipeline.errors import PrintbridgeError
 from pipeline.operations import alerts
 from pipeline.operations.channels import channels

@@ -1,7 +1,7 @@
 """`printbridge dev` as it is started by an operator, with its processes killed one by one and all together.
 
 What belongs here: real processes, and what comes up again by itself. What does not: what Dagster's storage says of them
-(`test_watch.py`).
+(`test_life.py`).
 """
 
 from __future__ import annotations

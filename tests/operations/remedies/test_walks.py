@@ -25,12 +25,12 @@ WALKS: dict[str, tuple[str, ...]] = {
     # runs
     "run failed": (
         "operations/test_alerts.py::test_a_failed_run_is_told_once_and_anew_after_a_run_that_worked",
-        "dagster/test_watch.py::test_a_command_that_was_killed_in_a_run_is_told_and_the_next_look_asks_at_once",
+        "dagster/test_life.py::test_a_command_that_was_killed_in_a_run_is_told_and_the_next_look_asks_at_once",
     ),
     "nobody looks": (
-        "dagster/test_watch.py::test_an_installation_that_works_by_command_is_not_said_to_be_blind",
-        "dagster/test_watch.py::test_a_service_that_has_just_started_has_its_own_time",
-        "dagster/test_watch.py::test_alerts_check_tells_by_timer_that_nobody_looks",
+        "dagster/test_life.py::test_an_installation_that_works_by_command_is_not_said_to_be_blind",
+        "dagster/test_life.py::test_a_service_that_has_just_started_has_its_own_time",
+        "dagster/test_life.py::test_alerts_check_tells_by_timer_that_nobody_looks",
     ),
     "stale": (PEOPLE + "a_site_that_stands_still_is_told_until_a_run_ends",),
     # charges

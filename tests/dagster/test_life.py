@@ -1,4 +1,4 @@
-"""The watch: which run is lost, since when nobody has looked, and who tells it when nothing else can.
+"""Signs of life: which run is lost, since when nobody has looked, and who tells it when nothing else can.
 
 What belongs here: real records in Dagster's storage, real locks, a real webhook. What does not: the processes of
 `printbridge dev` (`test_service.py`).
@@ -37,7 +37,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clock import system_clock
-from pipeline.dagster import guard, runs, watch
+from pipeline.dagster import guard, life, runs
 from pipeline.dagster.outcomes import failures, storage
 from pipeline.home import Home
 from pipeline.settings import Settings
@@ -52,7 +52,7 @@ from tests.worlds import customer, world
 STATUS = dg.DagsterRunStatus
 
 
-def later(span: timedelta) -> watch.Clock:
+def later(span: timedelta) -> life.Clock:
     """The machine's clock, ahead or behind by a span."""
     return lambda: system_clock() + span
 
@@ -104,14 +104,14 @@ def test_a_run_is_closed_if_it_should_have_a_process_and_has_none(
             for span in spans:
                 dies = bool(waits and not dead and not alive and abs(span) >= waits)
                 dead = dead or dies
-                closed = watch.close_lost(instance, tmp_path, later(timedelta(seconds=span)))
+                closed = life.close_lost(instance, tmp_path, later(timedelta(seconds=span)))
                 assert closed == ([run.run_id] if dies else []), f"{span} s after its last word"
         now = instance.get_run_by_id(run.run_id)
         assert now
         after = STATUS.CANCELED if status == STATUS.CANCELING else STATUS.FAILURE
         assert now.status == (after if dead else status)
         assert (runs.LOST_TAG in now.tags) == dead
-        assert watch.was_lost(instance, "london") == (run.run_id if dead else None)
+        assert life.was_lost(instance, "london") == (run.run_id if dead else None)
     finally:
         instance.delete_run(run.run_id)
 
@@ -184,12 +184,12 @@ def test_a_command_that_was_killed_in_a_run_is_told_and_the_next_look_asks_at_on
             while begun(harness) == before:
                 assert time.monotonic() < deadline, "the run does not begin"
                 time.sleep(0.1)
-            assert watch.close_lost(instance, harness.state_folder.locks, later(timedelta(minutes=1))) == []
+            assert life.close_lost(instance, harness.state_folder.locks, later(timedelta(minutes=1))) == []
             command.kill()
             command.wait()
-            assert watch.close_lost(instance, harness.state_folder.locks) == [], "its last word is too fresh"
+            assert life.close_lost(instance, harness.state_folder.locks) == [], "its last word is too fresh"
             assert Look(harness, instance).skipped == "london: a run is in progress"
-            (lost,) = watch.close_lost(instance, harness.state_folder.locks, later(timedelta(minutes=1)))
+            (lost,) = life.close_lost(instance, harness.state_folder.locks, later(timedelta(minutes=1)))
             look = Look(harness, instance)
             assert look.reason("london") == "the last run did not finish, or was a dry run"
             keys.add(look.requests["london"].run_key)
@@ -216,14 +216,14 @@ def ticks(instance: dg.DagsterInstance, *told: tuple[datetime, TickStatus], stat
     """Let the schedule that looks have these ticks, as Dagster's daemon writes them."""
     instance.wipe_all_schedules()
     location = GrpcServerCodeLocationOrigin("localhost", next(_places), None, "printbridge", False, None)
-    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), watch.LOOK)
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), life.LOOK)
     data = ScheduleInstigatorData("* * * * *", None)
     state = InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus[status], data)
     instance.add_instigator_state(state)
     for at, tick in told:
         moment = at.timestamp()
         instance.create_tick(TickData(
-            instigator_origin_id=state.instigator_origin_id, instigator_name=watch.LOOK,
+            instigator_origin_id=state.instigator_origin_id, instigator_name=life.LOOK,
             instigator_type=InstigatorType.SCHEDULE, status=tick, timestamp=moment, end_timestamp=moment,
             selector_id=state.selector_id, run_ids=["a run"] if tick == TickStatus.SUCCESS else [],
             error=SerializableErrorInfo("gone", [], "Gone") if tick == TickStatus.FAILURE else None,
@@ -235,7 +235,7 @@ def up(home: Home, since: datetime) -> Generator[None, None, None]:
     """A service that is up since then."""
     home.workspace.touch()
     os.utime(home.workspace, (since.timestamp(), since.timestamp()))
-    with hold(home.locks, watch.SERVICE):
+    with hold(home.locks, life.SERVICE):
         yield
 
 
@@ -260,7 +260,7 @@ def test_nobody_looks_if_two_looks_and_the_patience_have_gone_by(
     home = Home(tmp_path_factory.mktemp("home"))
     ticks(instance, *((NOON + timedelta(minutes=at), status) for at, status in sorted(told)))
     with up(home, NOON + timedelta(minutes=begun)):
-        said = watch.silence(instance, configured(harness, f"*/{every} * * * *", patience), home, lambda: NOON)
+        said = life.silence(instance, configured(harness, f"*/{every} * * * *", patience), home, lambda: NOON)
     last = max([begun, *(at for at, status in told if status in GOOD)])
     second = last - last % every + 2 * every  # noon is a multiple of every `every`
     assert bool(said) == (second + patience <= 0), (last, second)
@@ -274,7 +274,7 @@ def test_a_night_without_looks_is_no_silence(harness: Harness, instance: dg.Dags
     with up(Home(tmp_path), evening - timedelta(days=3)):
         for at, silent in ((morning, False), (morning + timedelta(minutes=6), False),
                            (morning + timedelta(minutes=7), True)):  # fmt: skip
-            assert bool(watch.silence(instance, office, Home(tmp_path), lambda at=at: at)) == silent, at
+            assert bool(life.silence(instance, office, Home(tmp_path), lambda at=at: at)) == silent, at
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_it_says_why(
     ticks(instance, (NOON, TickStatus.SKIPPED), status=status)
     now = NOON + timedelta(hours=1)
     with up(Home(tmp_path), NOON - timedelta(days=1)) if is_up else ExitStack():
-        said = watch.silence(instance, configured(harness, "*/2 * * * *", 5), Home(tmp_path), lambda: now)
+        said = life.silence(instance, configured(harness, "*/2 * * * *", 5), Home(tmp_path), lambda: now)
     assert said
     assert (said.since, said.why) == (NOON, why)
 
@@ -302,21 +302,21 @@ def test_a_service_that_has_just_started_has_its_own_time(
     ticks(instance, (NOON - timedelta(days=2), TickStatus.SKIPPED))
     usual = configured(harness, "*/2 * * * *", 5)
     with up(Home(tmp_path), NOON):
-        assert watch.silence(instance, usual, Home(tmp_path), lambda: NOON + timedelta(minutes=8)) is None
-        assert watch.silence(instance, usual, Home(tmp_path), lambda: NOON + timedelta(minutes=9))
+        assert life.silence(instance, usual, Home(tmp_path), lambda: NOON + timedelta(minutes=8)) is None
+        assert life.silence(instance, usual, Home(tmp_path), lambda: NOON + timedelta(minutes=9))
 
 
 def test_an_installation_that_works_by_command_is_not_said_to_be_blind(harness: Harness) -> None:
     usual = configured(harness, "*/2 * * * *", 5)
     with storage() as instance:
         instance.wipe_all_schedules()
-        assert watch.silence(instance, usual, harness.state_folder) is None, "there never was a service"
+        assert life.silence(instance, usual, harness.state_folder) is None, "there never was a service"
         ticks(instance, (system_clock() - timedelta(days=1), TickStatus.SKIPPED))
         tomorrow = later(timedelta(days=1))
         assert harness.run(**runs.tags(f"{runs.BY_HAND}: command of ann", "london")).ok
-        assert watch.silence(instance, usual, harness.state_folder, tomorrow) is None, "a run since then is a look"
+        assert life.silence(instance, usual, harness.state_folder, tomorrow) is None, "a run since then is a look"
         ticks(instance, (system_clock(), TickStatus.SKIPPED))
-        assert watch.silence(instance, usual, harness.state_folder, tomorrow), "the service came after it"
+        assert life.silence(instance, usual, harness.state_folder, tomorrow), "the service came after it"
         instance.wipe_all_schedules()
 
 

@@ -1,4 +1,4 @@
-"""The watch: runs whose process is gone, how long nobody has looked, and all that stands from both.
+"""Signs of life: runs whose process is gone, how long nobody has looked, and all that stands from both.
 
 What belongs here: Dagster's storage, read for signs of life, and closing what has none. What does not: keeping the
 processes up (`dev.py`), the words of a cause (`pipeline.operations.causes`), what became of a run that ended

@@ -12,7 +12,28 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.home import prepared_home
+from pipeline.home import DAGSTER_YAML, prepared_home
+
+FORMER_TEXT = """\
+# Dagster's own settings; read only from DAGSTER_HOME, which `printbridge` sets to this folder.
+telemetry: {enabled: false}
+nux: {enabled: false}
+concurrency:
+  runs:
+    max_concurrent_runs: 8
+    tag_concurrency_limits:
+      - {key: dagster/partition, value: {applyLimitPerUniqueValue: true}, limit: 1}
+      - {key: dagster/partition/site, value: {applyLimitPerUniqueValue: true}, limit: 1}
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config: {dequeue_interval_seconds: 1, dequeue_use_threads: true}
+compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}  # nothing prints
+run_monitoring: {enabled: true}
+run_retries: {enabled: true, max_retries: 0, retry_on_asset_or_op_failure: false}
+schedules: {use_threads: true, num_workers: 4}
+"""
+"""The text as it was before runs started warm."""
 
 
 @pytest.fixture
@@ -34,6 +55,15 @@ def test_a_new_folder_is_made_private_and_is_dagsters_home(state: Path) -> None:
     assert (mode(state), mode(state / "dagster.yaml")) == ("700", "600")
     assert os.environ["DAGSTER_HOME"] == str(state)
     assert prepared_home().path == state, "and is found again"
+
+
+def test_settings_of_dagster_that_nobody_edited_follow_the_program_and_edited_ones_stay(state: Path) -> None:
+    prepared_home()
+    file = state / "dagster.yaml"
+    for former, now in ((FORMER_TEXT, DAGSTER_YAML), (FORMER_TEXT + "# ours\n", FORMER_TEXT + "# ours\n")):
+        file.write_text(former, "utf-8")
+        prepared_home()
+        assert file.read_text("utf-8") == now
 
 
 @pytest.mark.parametrize("names", [(), (".gitkeep", "lost+found"), ("warehouse.duckdb", "backups")])

@@ -74,10 +74,18 @@ class Service:
         selector = {"repositoryLocationName": "printbridge", "repositoryName": "__repository__", "pipelineName": job}
         tags = [{"key": "dagster/partition", "value": "london"}]
         params = {"selector": selector, "mode": "default", "runConfigData": {}, "executionMetadata": {"tags": tags}}
-        query = "mutation($p: ExecutionParams!) {launchRun(executionParams: $p) {__typename}}"
-        body = {"query": query, "variables": {"p": params}}
+        self._mutate("launchRun(executionParams: $p)", "LaunchRunSuccess", ExecutionParams=params)
+
+    def cancel(self, run: dg.DagsterRun) -> None:
+        """Cancel a run in the web interface."""
+        self._mutate("terminateRun(runId: $p)", "TerminateRunSuccess", String=run.run_id)
+
+    def _mutate(self, call: str, wanted: str, **given: object) -> None:
+        ((kind, value),) = given.items()
+        query = f"mutation($p: {kind}!) {{answer: {call} {{__typename}}}}"
+        body = {"query": query, "variables": {"p": value}}
         answer = httpx.post(f"http://127.0.0.1:{self.port}/graphql", json=body, timeout=60, trust_env=False).json()
-        assert answer["data"]["launchRun"]["__typename"] == "LaunchRunSuccess", answer
+        assert answer["data"]["answer"]["__typename"] == wanted, answer
 
 
 def command(pid: int) -> str:
@@ -171,6 +179,22 @@ def test_after_worker_and_code_server_were_killed_the_site_is_looked_at_within_t
     seconds = until("a run has brought the site in step", lambda: succeeded() > before)
     assert status(cut_off) == dg.DagsterRunStatus.FAILURE
     assert seconds < 2 * TICK + TICK, f"a run after two ticks is through {seconds:.0f} s after the kill"
+
+
+def test_a_run_that_is_canceled_in_the_interface_ends_and_its_site_is_looked_at_again(
+    harness: Harness, service: Service
+) -> None:
+    until("all is quiet", lambda: not is_at_work(harness))
+    harness.fault("london", "*", "delay", times=1000, seconds=8)
+    harness.edit("coworkers", 101, FullName="Bea")
+    until("a run is at work", lambda: is_at_work(harness))
+    (run,) = is_at_work(harness)
+    service.cancel(run)
+    until("it has ended", lambda: status(run) == dg.DagsterRunStatus.CANCELED)
+    harness.heal()
+    before = succeeded()
+    until("a run has brought the site in step", lambda: succeeded() > before)
+    assert harness.users()["c101@example.com"]["full_name"] == "Bea"
 
 
 @pytest.mark.parametrize("name", ["dagster code-server", "dagster._daemon", "dagster_webserver"])

@@ -11,6 +11,7 @@ import dagster as dg
 from assets import catalogue, checks, extract, load, report, transform
 from pipeline.configuration import load_settings
 from pipeline.dagster import schedules
+from pipeline.dagster.looks import Looks
 from pipeline.dagster.resources import for_runs
 from pipeline.home import home, prepared_home
 from pipeline.settings import Settings
@@ -39,15 +40,15 @@ def build_defs(settings: Settings, *, sites: Sites | None = None) -> dg.Definiti
         sites: what the runs use; by default made of the settings and the environment.
     """
     sites = sites or Sites(settings, home())
-    partitions = schedules.Partitions.of(settings)
+    partitions, looks = schedules.Partitions.of(settings), Looks(sites)
     return dg.Definitions(
         assets=[
             asset.map_asset_specs(lambda spec: catalogue.entry(partitions.placed(spec), settings)) for asset in ASSETS
         ],
         asset_checks=checks.CHECKS,
         jobs=schedules.jobs(),
-        schedules=schedules.schedules(sites),
-        sensors=schedules.sensors(sites),
+        schedules=schedules.schedules(sites, looks),
+        sensors=schedules.sensors(sites, looks),
         executor=dg.in_process_executor,
         resources={"sites": for_runs(sites)},
     )

@@ -304,6 +304,8 @@ class Settings(_Section):
 
     mode: Literal["apply", "dry_run"] = "apply"
     every: str = "*/2 * * * *"
+    watch_seconds: int = Field(default=10, ge=0, le=3600)
+    watch_requests_per_minute: int = Field(default=12, ge=1, le=600)
     complete_read_minutes: int = Field(default=60, ge=1)
     keep_runs_days: int = Field(default=14, ge=1)
     nexudus: NexudusSettings = NexudusSettings()

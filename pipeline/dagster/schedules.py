@@ -1,8 +1,8 @@
-"""What runs when: partitions, jobs, the schedules, the sensor.
+"""What runs when: partitions, jobs, the schedules, the sensors.
 
-What belongs here: names, selections, times and the decision to ask for a run. What does not: what a run does
-(`pipeline.steps`), what became of it (`outcomes.py`) and the questions of a look (`pipeline.steps.look`). No retry
-policy anywhere: a run that failed is looked at, and the next look asks for another.
+What belongs here: names, selections and times. What does not: which sites a look asks a run for (`looks.py`), what a
+run does (`pipeline.steps`) and what became of it (`outcomes.py`). No retry policy anywhere: a run that failed is looked
+at, and the next look asks for another.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of ops at run time.
@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 
 from pipeline.clock import system_clock
-from pipeline.dagster import runs
-from pipeline.dagster.life import close_lost, standing, was_lost
+from pipeline.dagster import life, runs
+from pipeline.dagster.looks import Looks
 from pipeline.dagster.outcomes import RUNS_AT_ONCE, SUCCEEDED
 from pipeline.dagster.runs import SYNC
 from pipeline.errors import PrintbridgeError
@@ -22,21 +22,13 @@ from pipeline.operations import alerts
 from pipeline.operations.channels import channels
 from pipeline.settings import Settings
 from pipeline.site import Sites
-from pipeline.steps.look import Looker, changed_days
+from pipeline.steps.look import changed_days
 from pipeline.store import backup
 from pipeline.store.locks import sweep
-
-RETRY_MINUTES = 10
-"""How often a run is asked for again where the last one did not finish, or a look fails."""
 
 REREAD_DAYS = 45
 
 MONTH_ENDED = "the month ended"
-
-IN_PROGRESS = [
-    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]  # fmt: skip
 
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 KEEP_FAILED_DAYS = 365
@@ -137,15 +129,16 @@ def housekeeping() -> None:
     removed_old_runs()
 
 
-def schedules(sites: Sites) -> list[dg.ScheduleDefinition]:
+def schedules(sites: Sites, looks: Looks) -> list[dg.ScheduleDefinition]:
     """The schedule that looks, and the nightly and monthly ones."""
-    settings, looker = sites.settings, Looker(sites)
+    settings = sites.settings
     zone = next(iter(settings.sites.values())).timezone
 
     @dg.schedule(cron_schedule=settings.every, job_name="sync_site", default_status=dg.DefaultScheduleStatus.RUNNING)
     def look_and_sync(context: dg.ScheduleEvaluationContext) -> dg.SkipReason | list[dg.RunRequest]:
         """Ask each site whether anything changed, and for a run where it did."""
-        return _look(context, looker, sites)
+        life.close_lost(context.instance, sites.home.locks)
+        return looks.asked(context.instance)
 
     @dg.schedule(
         cron_schedule="30 2 * * *", job_name="reread_jobs", execution_timezone=zone,
@@ -215,11 +208,11 @@ def schedules(sites: Sites) -> list[dg.ScheduleDefinition]:
     return [look_and_sync, nightly_reread, nightly_reconcile, first_of_month, first_of_month_all, nightly_housekeeping]
 
 
-def sensors(sites: Sites) -> list[dg.SensorDefinition]:
-    """The one that tells people what needs them; on where bridge.toml names somebody to be told.
+def sensors(sites: Sites, looks: Looks) -> list[dg.SensorDefinition]:
+    """The watch, and the one that tells people what needs them; on where bridge.toml names somebody to be told.
 
-    It looks for what stands, and not at single events: one message for a cause and not one for each run, and none is
-    lost while the daemon is down.
+    That one looks for what stands, and not at single events: one message for a cause and not one for each run, and none
+    is lost while the daemon is down.
     """
     on = bool(channels(sites.settings.alerts))
 
@@ -230,34 +223,17 @@ def sensors(sites: Sites) -> list[dg.SensorDefinition]:
     def tell_people(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         """What needs a person (`pipeline.operations.causes`), by e-mail and webhook."""
         try:
-            said = alerts.tell(sites, standing(context.instance, sites))
+            said = alerts.tell(sites, life.standing(context.instance, sites))
         except PrintbridgeError as error:
             said = [f"not looked at: {error}"]
         return dg.SkipReason("; ".join(said) or "nothing new")
 
-    return [tell_people]
+    @dg.sensor(
+        job_name="sync_site", minimum_interval_seconds=sites.settings.watch_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )  # fmt: skip
+    def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason | list[dg.RunRequest]:
+        """A quick look every few seconds, beside the schedule, which looks whatever becomes of this."""
+        return looks.asked(context.instance, quick=True)
 
-
-def _look(context: dg.ScheduleEvaluationContext, looker: Looker, sites: Sites) -> dg.SkipReason | list[dg.RunRequest]:
-    now = sites.clock()
-    close_lost(context.instance, sites.home.locks)
-    found = looker.look(now)
-    requests: list[dg.RunRequest] = []
-    quiet: list[str] = []
-    for site, (reason, again) in found.items():
-        if reason is None:
-            quiet.append(f"{site}: nothing changed")
-        elif _busy(context, site):
-            quiet.append(f"{site}: a run is in progress")
-        else:
-            stamp = f"{now:%Y%m%dT%H%M%S}"
-            if again:  # at once after a run that was killed, which says nothing against the next one
-                lost = was_lost(context.instance, site) or ""
-                stamp = f"again-{int(now.timestamp()) // (60 * RETRY_MINUTES)}-{lost}"
-            requests.append(dg.RunRequest(f"{site}-{stamp}", partition_key=site, tags=runs.tags(reason, site)))
-    return requests or dg.SkipReason("; ".join(quiet))
-
-
-def _busy(context: dg.ScheduleEvaluationContext, site: str) -> bool:
-    filters = dg.RunsFilter(tags={"dagster/partition": site}, statuses=IN_PROGRESS)
-    return bool(context.instance.get_run_records(filters, limit=1))
+    return [tell_people, watch] if sites.settings.watch_seconds else [tell_people]

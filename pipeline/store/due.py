@@ -12,6 +12,7 @@ from pipeline.store import memory
 from pipeline.store.sql import Connection, query
 
 UNFINISHED = "the last run did not finish, or was a dry run"
+MATURE = "jobs have become mature"
 
 _OPEN_LINES = """
 WITH last AS (SELECT ref, arg_max(state, n) AS state, max(happened_at) AS moved FROM charge_event GROUP BY ref),
@@ -55,7 +56,7 @@ def reason(con: Connection, site: str, *, settle: timedelta, complete: timedelta
         return "a complete read of Nexudus is due"
     wake_at = memory.recall(con, site, memory.WAKE)
     if wake_at and datetime.fromisoformat(wake_at) <= now:
-        return "jobs have become mature"
+        return MATURE
     lines = query(con, _OPEN_LINES, site=site, settled=now - settle)
     if lines["n"][0]:
         return f"{lines['n'][0]} charges wait to be sent or looked up"

@@ -117,7 +117,7 @@ class NexudusClient(Session):
         read = {row["Id"]: row for page in (first, *others) for row in page.rows}
         return dict(sorted(read.items())), {page.total for page in (first, *others)}
 
-    def changed_since(self, entity: str, since: datetime | None, **filters: object) -> Changes:
+    def changed_since(self, entity: str, since: datetime | None, *, counted: bool = True, **filters: object) -> Changes:
         """How a list stands, for a comparison with an answer to the same question before: did anything change?
 
         No order is asked for, as the pages of the vendor contradict each other about it (2.3). Instead: how many
@@ -126,19 +126,21 @@ class NexudusClient(Session):
         Args:
             entity: for example `coworkers`.
             since: the newest change known; it is rounded down to the minute. None where nothing is known.
+            counted: whether to ask how many records there are, which alone shows what was deleted.
             **filters: as in `records`, without a range.
 
         Raises:
             PermanentError: the service ignored the range: rows outside it came back; as `request` otherwise.
         """
-        total = self.count(entity, **filters)
+        total = self.count(entity, **filters) if counted or since is None else None
         if since is None:
             return Changes(None, total, 0, None)
         start = since.replace(second=0, microsecond=0)
         rows_, newer = self._changed(entity, start, filters)
         if newer > PEEK:
             rows_, _ = self._changed(entity, start + timedelta(minutes=1), filters)
-        return Changes(start, total, newer, max(filter(None, map(changed_on, rows_)), default=None))
+        shown = tuple((int(row["Id"]), changed_on(row)) for row in rows_)
+        return Changes(start, total, newer, max((at for _, at in shown if at), default=None), shown)
 
     def _changed(self, entity: str, start: datetime, filters: Mapping[str, object]) -> _Page:
         changed: dict[str, object] = {f"from_{MODULES[entity][1]}_UpdatedOn": start}

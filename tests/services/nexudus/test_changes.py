@@ -43,13 +43,13 @@ def test_a_change_is_seen_whatever_the_service_makes_of_a_direction(direction: s
     service.rows = {key: NOW - timedelta(days=1, seconds=key) for key in range(1, 200)} | {200: NOW}
     with client(service) as nexudus:
         before = nexudus.changed_since("coworkers", NOW)
-        assert before == (NOW, 200, 1, NOW)
+        assert before[:4] == (NOW, 200, 1, NOW)
         assert nexudus.changed_since("coworkers", NOW) == before, "nothing changed"
         service.rows[17] = NOW + timedelta(hours=1)
-        assert nexudus.changed_since("coworkers", NOW) == (NOW, 200, 2, NOW + timedelta(hours=1)), "one changed"
+        assert nexudus.changed_since("coworkers", NOW)[:4] == (NOW, 200, 2, NOW + timedelta(hours=1)), "one changed"
         del service.rows[17], service.rows[200]
-        assert nexudus.changed_since("coworkers", NOW) == (NOW, 198, 0, None), "one was deleted"
-        assert nexudus.changed_since("coworkers", None) == (None, 198, 0, None)
+        assert nexudus.changed_since("coworkers", NOW)[:4] == (NOW, 198, 0, None), "one was deleted"
+        assert nexudus.changed_since("coworkers", None)[:4] == (None, 198, 0, None)
     assert not any("dir" in asked for asked in service.asked)
 
 
@@ -67,11 +67,11 @@ def test_a_change_after_very_many_in_one_minute_is_seen() -> None:
     service.rows = {key: NOW + timedelta(seconds=key % 60) for key in range(1, 400)}
     with client(service) as nexudus:
         before = nexudus.changed_since("coworkers", NOW)
-        assert before == (NOW, 399, 399, None)
+        assert before[:4] == (NOW, 399, 399, None)
         for seconds in (60, 61, 3600):
             service.rows[7] = NOW + timedelta(seconds=seconds)
             after = nexudus.changed_since("coworkers", NOW)
-            assert after == (NOW, 399, 399, NOW + timedelta(seconds=seconds))
+            assert after[:4] == (NOW, 399, 399, NOW + timedelta(seconds=seconds))
         service.rows |= {key: NOW + timedelta(minutes=5) for key in range(100, 200)}
         assert nexudus.changed_since("coworkers", NOW) != before
 
@@ -107,11 +107,11 @@ def test_a_look_equals_what_was_read_only_if_nothing_changed(
         since = NOW - timedelta(minutes=10)
         some = nexudus.records("coworkers", from_Coworker_UpdatedOn=since)
         assert not some or Changes.of([some], len(records), until=NOW, since=since) == read
-        assert nexudus.changed_since("coworkers", read.since) == read
+        assert not nexudus.changed_since("coworkers", read.since).differs(read)
         for key, wait in changes:
             clock += timedelta(seconds=1 + (wait or 0))
             if wait is None:
                 service.rows.pop(key, None)
             else:
                 service.rows[key] = clock
-            assert (nexudus.changed_since("coworkers", read.since) == read) == (service.rows == first)
+            assert nexudus.changed_since("coworkers", read.since).differs(read) == (service.rows != first)

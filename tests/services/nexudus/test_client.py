@@ -146,8 +146,8 @@ def test_a_date_that_cannot_be_read_does_not_stop_a_list(odd: Any) -> None:
     with client(listing(rows)) as nexudus:
         assert nexudus.records("coworkers", from_Coworker_UpdatedOn=NOW) == rows
         newest = datetime(2026, 11, 20, 9, 0, 1, tzinfo=UTC)
-        assert nexudus.changed_since("coworkers", NOW) == (NOW, 2, 2, newest)
-        assert Changes.of([rows], 2, until=NOW + timedelta(days=1), since=NOW) == (NOW, 2, 2, newest)
+        assert nexudus.changed_since("coworkers", NOW)[:4] == (NOW, 2, 2, newest)
+        assert Changes.of([rows], 2, until=NOW + timedelta(days=1), since=NOW)[:4] == (NOW, 2, 2, newest)
 
 
 def test_an_id_as_text_is_its_number() -> None:

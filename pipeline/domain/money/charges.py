@@ -90,7 +90,7 @@ def print_charges(
     uses = pl.concat(
         [uses.select("credit_id", "open_cents"), given_back.select("credit_id", open_cents=-pl.col("amount_cents"))]
     )
-    lines = [_named(undone.select(_LINE), rules)]
+    lines = [_named(undone.select(_LINE), rules).sort(_ORDER)]
     for of_era, cases in deciding:
         sharing = periods(past.sharing) if of_era.shares_credits else None
         pool = pooled(usable(grants, uses, of_era), accounts, customers, sharing)
@@ -98,8 +98,8 @@ def print_charges(
         lines.append(_paid(_waiting_for(large, pool, cases, of_era), pool, of_era))
         used = lines[-1].filter(kind="credit").select("credit_id", open_cents="amount_cents")
         uses = pl.concat([uses, used])
-    filled = [part for part in lines if part.height] or lines[:1]
-    return filled[0] if len(filled) == 1 and not undone.height else pl.concat(filled).sort(_ORDER)
+    first, *others = [part for part in lines if part.height] or lines
+    return pl.concat([first, *others]).sort(_ORDER) if others else first
 
 
 # --- which jobs ------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def _parts(jobs: pl.DataFrame, era: Era) -> Generator[pl.DataFrame, None, None]:
     at, always = pl.col("printed_at"), pl.lit(value=True)
     if era.since or era.until:
         jobs = jobs.filter(at >= era.since if era.since else always, at < era.until if era.until else always)
-    later = jobs["printed_at"].sort().gather_every(_ROWS, _ROWS).unique(maintain_order=True).to_list()
+    later = jobs["printed_at"].sort().gather_every(_ROWS, _ROWS).to_list()
     for since, until in pairwise([None, *later, None]):
         yield jobs.filter(at >= since if since else always, at < until if until else always)
 
@@ -268,7 +268,7 @@ def _paid(jobs: pl.DataFrame, pool: pl.DataFrame, rules: SiteRules) -> pl.DataFr
     used, left = _from_credits(jobs, pool, rules)
     parts = [_lines(jobs.clear(), used.clear(), left.clear(), rules)]
     for first in range(0, jobs.height, _ROWS):
-        here = pl.col("place").is_between(first, first + _ROWS - 1)
+        here = pl.col("place").is_between(first, first + _ROWS, closed="left")
         parts.append(_lines(jobs.slice(first, _ROWS), used.filter(here), left.filter(here), rules))
     return pl.concat(parts)
 
@@ -306,7 +306,7 @@ def _lines(jobs: pl.DataFrame, used: pl.DataFrame, left: pl.DataFrame, rules: Si
     # Stable, and the letters of the kinds in a reference rise as here: credit lines, then the rest.
     lines = pl.concat([used, rest.select(used.columns)]).sort("place", maintain_order=True)
     own = [name for name in _LINE if name in jobs.columns and name not in lines.columns]
-    row = lines["place"] - jobs.select(pl.col("place").min().fill_null(0)).item()
+    row = pl.lit(lines["place"]) - pl.col("place").min()
     lines = lines.with_columns(jobs.select(pl.col(own).gather(row)), undoes=pl.lit(None, pl.String))
     return _named(lines.select(_LINE), rules)
 

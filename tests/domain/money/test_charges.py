@@ -133,6 +133,14 @@ def test_credits_of_several_grants_are_one_line_each_in_the_order_of_use() -> No
     assert lines["ref"].n_unique() == 3
 
 
+def test_the_credit_lines_of_every_job_are_numbered_from_its_own_first() -> None:
+    granted = grants("credit_id remaining_uses\n1 30\n2 40\n3 40")
+    lines = World(PAYER, jobs("job_id cost\n1 50\n2 50"), granted).charge()
+    assert lines.select("job_id", "seq", "credit_id", "amount_cents").rows() == [
+        ("1", 0, 1, 30), ("1", 1, 2, 20), ("2", 0, 2, 20), ("2", 1, 3, 30),
+    ]  # fmt: skip
+
+
 def test_a_part_is_used_only_where_money_may_follow() -> None:
     use = rules(partial_credits="use")
     granted = grants("credit_id\n1")
@@ -232,6 +240,17 @@ def test_a_job_that_no_longer_counts_is_reversed_once(column: str) -> None:
     assert (undo["undoes"].item(), undo["revision"].item()) == (sale["ref"], 1)
     assert after.enter(undo).charge().is_empty()
     assert live(after.enter(undo).ledger).is_empty()
+
+
+@pytest.mark.parametrize("cost", ["50 y", "30 n"], ids=["reversed", "decided again"])
+def test_lines_come_by_the_time_of_print_and_the_job_whatever_the_order_of_the_ledger(cost: str) -> None:
+    before = world("job_id printed_at\n1 11-20T09:00\n2 11-20T10:00\n3 11-20T09:00")
+    charged = before.enter(before.charge(), sale="confirmed")
+    changed = f"job_id printed_at revision cost refunded\n1 11-20T09:00 1 {cost}\n2 11-20T10:00 1 {cost}\n"
+    after = charged.but(jobs=jobs(f"{changed}3 11-20T09:00 1 {cost}"), ledger=charged.ledger.reverse())
+    lines = after.charge()
+    assert lines["job_id"].unique(maintain_order=True).to_list() == ["1", "3", "2"]
+    assert lines.equals(lines.sort("printed_at", "job_id", "ref"))
 
 
 def test_a_partial_refund_is_reversed_and_charged_again() -> None:

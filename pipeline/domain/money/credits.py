@@ -100,9 +100,8 @@ def payment(jobs: pl.DataFrame, grants: pl.DataFrame, policy: Policy) -> Payment
         grants: credit_id (unique), email_key, remaining_cents, valid_from, expires_at.
         policy: what to do with a job that is covered only in part.
     """
-    stock = grants.filter(pl.col("remaining_cents") > 0)
-    people = stock.select(pl.col("email_key").unique().sort()).with_row_index("person")
-    stock = stock.join(people, on="email_key")
+    people = grants.select(pl.col("email_key").unique().sort()).with_row_index("person")
+    stock = grants.join(people, on="email_key")
     queue = jobs.join(people, on="email_key", how="left").select("job_id", "person", "printed_at", "cost_cents")
     poor = queue.filter(pl.col("person").is_null()).select("job_id", left_cents=pl.lit(0, pl.Int64))
     queue = (
@@ -113,7 +112,7 @@ def payment(jobs: pl.DataFrame, grants: pl.DataFrame, policy: Policy) -> Payment
     # Within an epoch nothing becomes valid or expires; the first epoch of every person is paid at once, and so on.
     for turn in queue.sort("epoch", maintain_order=True).partition_by("epoch", maintain_order=True):
         since = turn.group_by("person").agg(pl.col("printed_at").first())
-        pool = stock.join(since, on="person").filter(valid_at(pl.col("printed_at")))
+        pool = stock.join(since, on="person").filter(pl.col("remaining_cents") > 0, valid_at(pl.col("printed_at")))
         totals = pool.group_by("person").agg(total=pl.col("remaining_cents").sum())
         batch = turn.join(totals, on="person", how="left", maintain_order="left").with_columns(
             pl.col("total").fill_null(0)
@@ -127,7 +126,6 @@ def payment(jobs: pl.DataFrame, grants: pl.DataFrame, policy: Policy) -> Payment
             stock.join(spent, on="credit_id", how="left")
             .with_columns(pl.col("remaining_cents") - pl.col("used_cents").fill_null(0))
             .drop("used_cents")
-            .filter(pl.col("remaining_cents") > 0)
         )
     return Payment(pl.concat(lines).sort("place", maintain_order=True).drop("place"), pl.concat(left))
 
@@ -251,9 +249,7 @@ def _split(paid: pl.DataFrame, pool: pl.DataFrame) -> pl.DataFrame:
     grants = (
         pool.join(ranges, on="person")
         .sort("person", "expires_at", "credit_id", nulls_last=True)
-        .with_columns(end=pl.col("base") + pl.min_horizontal(reach, "used"))
-        .filter(reach - pl.col("remaining_cents") < pl.col("used"))  # beyond the last job nothing is used
-        .select("credit_id", "end")
+        .select("credit_id", end=pl.col("base") + pl.min_horizontal(reach, "used"))
     )
     end = pl.col("end")
     return (

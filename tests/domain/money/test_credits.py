@@ -45,11 +45,11 @@ def lines(text: str) -> list[tuple[Any, ...]]:
 
 
 def test_left_is_the_extract_less_our_use_that_it_does_not_contain() -> None:
-    granted = grants("credit_id remaining_uses\n1 45\n2 20\n3 5\n4 5")
+    granted = grants("credit_id remaining_uses\n1 45\n2 20\n3 5\n4 5\n5 1\n6 0")
     used = uses("credit_id open_cents\n1 5\n1 10\n2 -7\n3 9\n4 5")
     left = usable(granted, used, rules()).sort("credit_id")
-    assert left.select("credit_id", "remaining_cents").rows() == [(1, 30), (2, 27)], (
-        "3 and 4 are used up, never below 0"
+    assert left.select("credit_id", "remaining_cents").rows() == [(1, 30), (2, 27), (5, 1)], (
+        "3, 4 and 6 are used up, never below 0"
     )
 
 
@@ -145,6 +145,22 @@ def test_a_credit_that_is_not_used_keeps_every_cent_when_another_ends(policy: Po
     assert allocate(printed, granted, policy).rows() == lines("job_id credit_id used_cents\n1 1 10\n2 2 45")
     dear = queue("job_id printed_at cost_cents\n1 11-20T09:00 54\n2 11-20T11:00 1")
     assert allocate(dear, granted, policy).rows() == lines("job_id credit_id used_cents\n1 1 10\n1 2 44\n2 2 1")
+
+
+@pytest.mark.parametrize("policy", ["ignore", "use"])
+def test_a_credit_that_is_used_up_pays_nothing_when_another_begins(policy: Policy) -> None:
+    granted = pool("credit_id remaining_cents valid_from\n1 10 -\n2 45 11-20T10:00\n3 5 -")
+    printed = queue("job_id printed_at cost_cents\n1 11-20T09:00 12\n2 11-20T11:00 20")
+    assert allocate(printed, granted, policy).rows() == lines("job_id credit_id used_cents\n1 1 10\n1 3 2\n2 2 20")
+
+
+@pytest.mark.parametrize("policy", ["ignore", "use"])
+def test_everybody_pays_with_credits_of_their_own_in_their_own_order(policy: Policy) -> None:
+    granted = pool("credit_id email_key remaining_cents\n1 b 10\n2 a 10\n3 b 10\n4 a 10\n5 a 10\n6 c 10")
+    printed = queue("job_id email_key cost_cents\n1 b 15\n2 a 10\n3 c 10\n4 b 5\n5 a 5\n6 d 1")
+    assert allocate(printed, granted, policy).rows() == lines(
+        "job_id credit_id used_cents\n2 2 10\n5 4 5\n1 1 10\n1 3 5\n4 3 5\n3 6 10"
+    )
 
 
 def test_jobs_of_one_minute_take_their_turn_by_job_id() -> None:

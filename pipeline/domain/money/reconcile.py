@@ -130,9 +130,7 @@ def _standing(ledger: pl.DataFrame) -> pl.DataFrame:
 
     A reversal that a person voided was refused: its line stays live and is `kept`.
     """
-    undo = ledger.filter(pl.col("undoes").is_not_null()).select(
-        ref="undoes", undo_state="state", undo_revision="revision"
-    )
+    undo = ledger.select(ref="undoes", undo_state="state", undo_revision="revision")
     void = pl.col("state") == "void"
     kept = ~void & (pl.col("undo_state") == "void")
     return (
@@ -172,7 +170,6 @@ def _books(
         customer=pl.col("coworker_id").sort_by("ref").last(),
     )
     given = pl.DataFrame(schema={"job_id": pl.String, "coworker_id": pl.Int64}) if assigned is None else assigned
-    to_one = given.drop_nulls("coworker_id")["job_id"].implode()
     waived = given.filter(pl.col("coworker_id").is_null())["job_id"].implode()
     job = pl.col("job_id")
     return (
@@ -180,7 +177,7 @@ def _books(
             logged=True,
             attributed=pl.col("username").is_in(names["username"].implode()) & ~pl.col("shared_account"),
         )
-        .with_columns(attributed=(pl.col("attributed") | job.is_in(to_one)) & ~job.is_in(waived))
+        .with_columns(attributed=(pl.col("attributed") | job.is_in(given["job_id"].implode())) & ~job.is_in(waived))
         .join(told, on="job_id", how="full", coalesce=True)
         .with_columns(
             pl.col("printed_cents", "ledger_cents", "voided_cents").fill_null(0),
@@ -240,7 +237,7 @@ def _job_findings(books: pl.DataFrame, rules: SiteRules, now: datetime) -> pl.Da
     settled_before = now - timedelta(minutes=rules.maturity_minutes)
     entered, silent = pl.col("decided").is_not_null(), (told == 0) & (voided == 0)
     difference = (cost - told).abs()
-    charged_stranger = pl.col("logged") & ~pl.col("attributed") & (told > 0)
+    charged_stranger = ~pl.col("attributed") & (told > 0)
     changed = pl.col("revision") > pl.col("decided")
     explanations = {
         "a person refused to reverse its charge of {told} cents": pl.col("kept"),

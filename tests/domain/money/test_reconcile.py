@@ -79,6 +79,7 @@ def test_an_empty_day() -> None:
         ("job_id printed job_type\n1 n COPY", 50),
         ("job_id cost\n1 -", 0),
         ("job_id cost\n1 0", 0),
+        ("job_id cost username\n1 0 staff", 0),
         ("job_id cost\n1 -5", 0),
     ],
 )
@@ -117,8 +118,15 @@ def test_fractions_are_rounded_as_the_site_says(rounding: str, cost: str, cents:
         ("job_id shared_account\n1 y", "job_id", "shared account"),
         ("job_id revision refunded\n1 1 y", "job_id\n1", "changed in PaperCut at 2026-11-20 12:00 UTC"),
         ("job_id revision cost\n1 1 60", "job_id\n1", "decided in the next run"),
+        (
+            "job_id revision cost\n1 2 60",
+            "job_id kind revision state\n1 credit 1 priced\n1 waive 1 held",
+            "decided in the next run",
+        ),
         ("job_id revision shared_account\n1 1 y", "job_id\n1", "decided in the next run"),
         ("job_id", "job_id state\n1 void", "a person voided 50 cents"),
+        ("job_id cost\n1 1", "job_id state amount_cents\n1 void 1", "a person voided 1 cents"),
+        ("job_id", "job_id kind state amount_cents\n1 sale void 30\n1 credit priced 20", "a person voided 30 cents"),
     ],
 )
 def test_differences_with_a_reason_are_explained(job: str, told: str, why: str) -> None:
@@ -258,6 +266,8 @@ MATURE = "job_id first_seen_at\n1 11-20T09:01"
     ("job", "told", "held", "cents", "why"),
     [
         (MATURE, "job_id", "job_id", 50, "the ledger has no line"),
+        (MATURE, "job_id kind state amount_cents\n1 sale void 30\n1 credit priced 19", "job_id", 31, "the ledger 19"),
+        (MATURE, "job_id kind state amount_cents\n1 sale void 30\n1 credit priced 21", "job_id", 29, "the ledger 21"),
         (MATURE, "job_id amount_cents\n1 49", "job_id quantity\n1 49", 1, "PaperCut says 50 cents for customer 1"),
         (MATURE, "job_id amount_cents\n1 51", "job_id quantity\n1 51", 1, "the ledger 51"),
         (MATURE, "job_id\n1", "job_id", 50, "missing in Nexudus"),
@@ -267,6 +277,8 @@ MATURE = "job_id first_seen_at\n1 11-20T09:01"
         (MATURE, "job_id\n1", "job_id quantity total_cents\n1 50 51", 1, "holds 51 cents in 50 units"),
         (MATURE, "job_id\n1", "job_id quantity total_cents\n1 49 50", 1, "holds 50 cents in 49 units"),
         (MATURE, "job_id\n1", "job_id coworker_id\n1 2", 50, "customer 2 instead of 1"),
+        (MATURE, "job_id\n1", "job_id coworker_id\n1 -", 50, "customer - instead of 1"),
+        ("job_id cost\n1 0", "job_id amount_cents\n1 0", "job_id coworker_id quantity\n1 2 0", 1, "customer 2 instead"),
         (MATURE, "job_id kind\n1 credit", "job_id\n1", 50, "a reference that the ledger does not know"),
         (MATURE, "job_id kind\n1 credit", "job_id kind\n1 credit", 50, "a reference that the ledger does not know"),
         (MATURE, "job_id\n1", "job_id seq\n1 0\n1 1", 50, "a reference that the ledger does not know"),
@@ -284,6 +296,7 @@ MATURE = "job_id first_seen_at\n1 11-20T09:01"
         ("job_id revision refunded first_seen_at\n1 1 y 11-20T11:30", "job_id\n1", "job_id\n1", 50, "PaperCut says 0"),
         ("job_id printed_at\n1 11-20T11:30", "job_id", "job_id", 50, "PaperCut charged 50 cents and the ledger has no"),
         ("job_id username first_seen_at\n1 staff 11-20T09:01", "job_id\n1", "job_id\n1", 50, "never was ours"),
+        ("job_id username cost\n1 staff 1", "job_id amount_cents\n1 1", "job_id quantity\n1 1", 1, "never was ours"),
         ("job_id", "job_id\n1", "job_id\n1", 50, "PaperCut's log does not have"),
         ("job_id", "job_id", "job_id\n1", 50, "a reference that the ledger does not know"),
     ],

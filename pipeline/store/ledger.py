@@ -179,9 +179,7 @@ def cancel_unsent(con: Connection, site: str, mover: Mover) -> int:
         How many lines were cancelled.
     """
     undo = lines_in(con, site, "priced").filter(pl.col("undoes").is_not_null())
-    unsent = lines_in(con, site, "priced", "held").filter(
-        pl.col("undoes").is_null() & ((pl.col("state") == "priced") | (pl.col("n") == 0))
-    )
+    unsent = lines_in(con, site, "priced", "held").filter((pl.col("state") == "priced") | (pl.col("n") == 0))
     pairs = undo.select("ref", "undoes").join(unsent.select(undoes="ref"), on="undoes")
     _cancel(con, pairs, "the job changed before anything was sent", mover)
     return pairs.height

@@ -249,10 +249,11 @@ def one_line(con: Connection, ref: str) -> Line:
     Raises:
         MissingError: there is no such line.
     """
-    found = query(con, LINES + " WHERE c.ref = $ref", ref=ref)
-    if not found.height:
+    found = rows_of(query(con, LINES + " WHERE c.ref = $ref", ref=ref))
+    if not found:
         raise MissingError(f"The ledger has no line {ref}", "copy the reference from `printbridge held list`")
-    return rows_of(found)[0]
+    [line] = found
+    return line
 
 
 def moved_by(con: Connection, run_id: str) -> pl.DataFrame:

@@ -113,19 +113,17 @@ def removed_since(con: Connection, site: str, now: datetime) -> int:
     A removal counts from its intent on: one whose answer was lost, or whose run was killed, may have happened. Only the
     print system's own no takes it off again.
     """
-    row = con.execute(
+    found = query(
+        con,
         """
         SELECT count(*) FROM (
             SELECT username, arg_max(reason, n) AS last FROM ownership_event
             WHERE site = $site AND happened_at > $since AND list_contains($reasons, reason) GROUP BY username
         ) WHERE last <> $undone
         """,
-        {
-            "site": site, "since": now - timedelta(hours=24), "undone": NOT_REMOVED,
-            "reasons": [REMOVING, REMOVED, NOT_REMOVED],
-        },
-    ).fetchone()  # fmt: skip
-    return row[0] if row else 0
+        site=site, since=now - timedelta(hours=24), undone=NOT_REMOVED, reasons=[REMOVING, REMOVED, NOT_REMOVED],
+    )  # fmt: skip
+    return int(found.item())
 
 
 def absent(con: Connection, site: str, listed_at: datetime) -> list[str]:

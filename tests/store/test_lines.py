@@ -226,6 +226,14 @@ def test_a_sale_is_as_old_as_the_first_time_it_was_sent(store: Warehouse) -> Non
     assert newest(store, since=10, until=399) == [], "what is known only since then proves nothing about an older list"
 
 
+def test_a_sale_that_was_sent_again_is_as_old_as_its_first_sending(store: Warehouse) -> None:
+    enter(store, charge("1", product_id=9))
+    moved(store, "1", "sending", "priced", at=10)
+    moved(store, "1", "sending", "confirmed", remote_id=1, at=20)
+    assert newest(store, since=10) == [1]
+    assert newest(store, since=11) == [], "the first answer may have been lost, and the sale be from then"
+
+
 def test_a_sale_that_this_ledger_never_sent_is_as_old_as_its_job(store: Warehouse) -> None:
     enter(store, charge("1", printed_at=NOW + HOUR))
     move(store, ref("1"), "confirmed", remote_id=1)

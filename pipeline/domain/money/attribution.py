@@ -14,6 +14,7 @@ import polars as pl
 from pipeline.domain.money.history import NO_PAST, Past, charged_since
 from pipeline.domain.money.reversals import standing
 from pipeline.domain.rules import SiteRules
+from pipeline.domain.tables import columns
 
 
 def counts() -> pl.Expr:
@@ -87,7 +88,7 @@ def unsettled(
         attributed(jobs.filter(counts() & charged_since(past, rules)), names)
         .join(settled, on="job_id", how="anti")
         .group_by("username")
-        .agg(unsettled=pl.col("cost").sum().cast(pl.Decimal(18, 6)))
+        .agg(unsettled=pl.col("cost").sum().cast(columns("print_jobs")["cost"]))
         .sort("username")
     )
 

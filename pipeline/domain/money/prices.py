@@ -12,8 +12,9 @@ import polars as pl
 
 from pipeline.domain.money.history import Past, eras
 from pipeline.domain.rules import Price, SiteRules
+from pipeline.domain.tables import columns
 
-COST = pl.Decimal(18, 6)
+COST = columns("print_jobs")["cost"]
 
 
 def priced(jobs: pl.DataFrame, past: Past, rules: SiteRules) -> pl.DataFrame:

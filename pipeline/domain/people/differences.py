@@ -15,8 +15,9 @@ import polars as pl
 
 from pipeline.domain.names import MIN_PASSWORD
 from pipeline.domain.rules import EVERYTHING, SiteRules
+from pipeline.domain.tables import columns
 
-EXACT = pl.Decimal(18, 6)
+EXACT = columns("print_users")["balance"]
 
 GROUPS = (
     ("access", "restricted", "disabled"), ("pin", "password"), ("card",), ("mark", "customer", "full_name", "email"),

@@ -303,6 +303,6 @@ def under_current_names(unsettled: pl.DataFrame, names: pl.DataFrame, owned: pl.
     return (
         unsettled.join(former, on="username", how="left")
         .group_by(pl.coalesce("now", "username").alias("username"))
-        .agg(pl.col("unsettled").sum().cast(pl.Decimal(18, 6)))
+        .agg(pl.col("unsettled").sum().cast(EXACT))
         .sort("username")
     )

@@ -302,6 +302,13 @@ def test_less_than_a_cent_is_noise(balance: str, found: int) -> None:
     assert balances.fallen(seen(balance), jobs([]), NOW, HOUR).height == found
 
 
+@pytest.mark.parametrize(
+    ("balance", "expected"), [("100.005", "100.005"), ("99.995", "99.995"), ("99.994", "100"), ("100.006", "100")]
+)
+def test_noise_between_two_observations_is_taken_over_and_never_adds_up(balance: str, expected: str) -> None:
+    assert later(balance, seen("100"), jobs([]), [])["expected"].to_list() == [Decimal(expected)]
+
+
 @pytest.mark.parametrize(("later", "told"), [(HOUR, True), (HOUR - SECOND, False)])
 def test_a_person_is_told_after_exactly_the_time_that_a_job_may_take(later: timedelta, told: bool) -> None:
     assert balances.fallen(seen("70"), jobs([]), NOW + later, HOUR)["told"].to_list() == [told]

@@ -196,6 +196,20 @@ def test_a_disabled_leaver_is_left_alone_by_a_site_that_disables() -> None:
     assert deleted.filter(action="remove")["username"].to_list() == ["a", "c"]
 
 
+def test_a_disabled_user_that_nobody_asks_to_leave_is_held_for_its_reason() -> None:
+    text = accounts("username coworker_id reason\nnew 1 -\nb 2 no_pin")
+    seen = users("username disabled marked_coworker_id\na y 1\nb y 2\nnew n 1")
+    plan = planned(text, seen, owned("username\na\nb"), site=rules(removal="disable"))
+    held = plan.filter(pl.col("username").is_in(["a", "b"]))
+    assert held.select("username", "action", "code").rows() == [("a", "hold", "moved"), ("b", "hold", "stays")]
+
+
+def test_without_credit_and_without_open_jobs_the_balance_goes_to_nothing() -> None:
+    plan = planned(accounts("username reason\na no_credit"), users("username\na"), owned("username\na"))
+    assert steps(plan) == ["adjust a balance 0"]
+    assert plan["reason"].to_list() == ["the balance is 45, wanted is 0: 0 credits less 0 not yet settled"]
+
+
 # --- under which name jobs count --------------------------------------------------------------------------------------
 
 

@@ -73,8 +73,8 @@ def regranted(seen: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """The rows of seen whose observation cannot wait: new ones, other totals or dates, what did not agree before."""
     same = [pl.col(name).eq_missing(pl.col(f"former_{name}")) for name in ("total_uses", *_VALIDITY)]
     former = before.select("credit_id", pl.col("unexplained_cents", "total_uses", *_VALIDITY).name.prefix("former_"))
-    quiet = pl.all_horizontal(*same, pl.col("former_unexplained_cents") == 0)
-    return seen.join(former, on="credit_id", how="left").filter(~quiet.fill_null(value=False)).select(seen.columns)
+    quiet = pl.all_horizontal(*same, pl.col("former_unexplained_cents").eq_missing(0))
+    return seen.join(former, on="credit_id", how="left").filter(~quiet).select(seen.columns)
 
 
 def findings(open_: pl.DataFrame, rules: SiteRules, day: date) -> pl.DataFrame:

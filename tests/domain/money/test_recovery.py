@@ -258,6 +258,8 @@ def test_a_credit_names_a_line_of_this_site_if_it_names_a_use_or_its_reversal() 
     rows = [f"{number} {reference(site, '1', kind, 0)}" for number, (site, kind) in enumerate(named)]
     found = grants("\n".join(["credit_id last_use", *rows])).with_columns(email_key=pl.lit("c1@example.com"))
     assert recovery.last_lines(found, site_code("london"))["credit_id"].to_list() == [0, 1]
+    twice = pl.concat([found, found.with_columns(credit_id=pl.col("credit_id") + 10)])
+    assert recovery.last_lines(twice, site_code("london"))["credit_id"].to_list() == [0, 1], "a line is of one credit"
 
 
 def test_a_credit_of_the_team_is_asked_about_where_the_customer_has_none_of_its_own() -> None:

@@ -57,6 +57,12 @@ def test_what_does_not_fit_a_reference_is_refused(job: str, seq: int) -> None:
         reference("london", job, "sale", seq)
 
 
+def test_a_job_id_that_is_too_long_is_named_as_what_is_wrong() -> None:
+    assert reference("london", "1" * 11, "sale", 0)
+    with pytest.raises(pl.exceptions.InvalidOperationError, match="longer than 11 characters"):
+        reference("london", "1" * 12, "sale", 0)
+
+
 REF = PINNED["london", "12345", "sale", 0]
 
 

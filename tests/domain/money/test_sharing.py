@@ -361,6 +361,7 @@ def test_a_first_look_holds_since_ever_and_later_news_since_the_record_tells_or_
     told, none = teams("team_id updated_on\n1 11-20T10:00"), events("")
     old = PEOPLE.with_columns(updated_on=pl.lit(THEN, TIME))
     assert sharing_news(told, old, none, None, NOW).rows() == [(ANN, EVER, "9"), (BEN, EVER, "9")]
+    assert EVER.timestamp() == 0, "no job was printed before"
     assert sharing_news(told, old, none, THEN, NOW)["held_from"].to_list() == [moment("11-20T10:00")] * 2
     assert sharing_news(told, old, none, SINCE, NOW)["held_from"].to_list() == [NOW] * 2, "changed before the last look"
     known = sharing_news(told, old, none, None, NOW)

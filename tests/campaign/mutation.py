@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAN = tuple(f"pipeline/domain/people/{name}.py" for name in ("accounts", "differences", "plan"))
 LEDGER = tuple(f"pipeline/store/{name}.py" for name in ("ledger", "lines", "ownership", "stops"))
 BUDGET, SLOW = 12.0, 1.5
-"""Seconds for the tests of one change in a sample; seconds after which a test counts as slow and comes last."""
+"""Seconds of a processor: for the tests of one change in a sample; after which a test is slow and comes last."""
 TESTS = ("tests/domain", "tests/store")
 """Those of effects and steps would notice more, and take minutes for each change: the score is a lower bound."""
 

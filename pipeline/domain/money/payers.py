@@ -90,7 +90,7 @@ def pooled(
     own = left.join(owners, on="coworker_id").with_columns(
         team=pl.lit(value=False), shared_from=never, shared_until=never
     )
-    if sharing is None or sharing.is_empty():
+    if sharing is None:
         return own
     times = owners.join(sharing, on="coworker_id").select("email_key", "shared_from", "shared_until", "payer_id")
     others = (
@@ -119,7 +119,7 @@ def _then(jobs: pl.DataFrame, access: pl.DataFrame) -> pl.DataFrame:
 
 def _strangers(access: pl.DataFrame) -> pl.DataFrame:
     """The customers that had another e-mail of their own than one that they have or had: payer, email_key, stranger."""
-    own = access.filter(~pl.col("email_key").str.starts_with("#")).select("coworker_id", "email_key").unique()
+    own = access.filter(~pl.col("email_key").str.starts_with("#")).select("coworker_id", "email_key")
     return (
         own.join(own.rename({"email_key": "other"}), on="coworker_id")
         .filter(pl.col("other") != pl.col("email_key"))

@@ -48,12 +48,12 @@ def standing(ledger: pl.DataFrame) -> pl.DataFrame:
     stands: live; undone, where a reversing line exists; voided, where a person voided it without one. A reversal that
     was itself voided, while its line was not, was refused by a person: the line stays live and is `kept` from then on.
     """
-    undo = ledger.filter(pl.col("undoes").is_not_null()).select(ref="undoes", undo_state="state")
-    void, undo_void = pl.col("state") == "void", pl.col("undo_state") == "void"
+    undo = ledger.select(ref="undoes", undo_state="state")
+    void = pl.col("state") == "void"
     return (
         ledger.filter(pl.col("kind").is_in(ORIGINALS))
         .join(undo, on="ref", how="left")
-        .with_columns(kept=(~void & undo_void).fill_null(value=False))
+        .with_columns(kept=~void & pl.col("undo_state").eq_missing("void"))
         .with_columns(
             stands=pl.when(pl.col("undo_state").is_not_null() & ~pl.col("kept"))
             .then(pl.lit("undone"))
@@ -117,7 +117,7 @@ def replacing(lines: pl.DataFrame, reversal: str) -> pl.DataFrame:
     Returns:
         The rows of lines; a line that has itself been reversed, or is void, is not among them.
     """
-    undone = lines.filter(pl.col("undoes").is_not_null() & (pl.col("state") != "void"))["undoes"]
+    undone = lines.filter(pl.col("state") != "void")["undoes"]
     standing = lines.filter(~pl.col("ref").is_in(undone.implode()) & (pl.col("state") != "void"))
     found = _replacing(standing, lines.filter(pl.col("ref") == reversal))
     return lines.join(found.select("ref"), on="ref", how="semi")

@@ -64,7 +64,7 @@ def _differences(rules: SiteRules) -> dict[str, pl.Expr]:
     return {
         "mark": (pl.col("our_state") == "creating") | ~pl.col("now_marked"),
         "customer": pl.col("our_coworker_id").ne_missing(pl.col("coworker_id"))
-        | (pl.col("now_marked") & (pl.col("now_marked_coworker_id") != pl.col("coworker_id"))).fill_null(value=False),
+        | (pl.col("now_marked_coworker_id") != pl.col("coworker_id")).fill_null(value=False),
         "full_name": pl.col("now_full_name").ne_missing(pl.col("full_name")),
         "email": pl.col("now_email").ne_missing(pl.col("email"))
         | pl.col("our_email_key").ne_missing(pl.col("email_key")),

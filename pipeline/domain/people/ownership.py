@@ -108,7 +108,7 @@ def _remedy() -> pl.Expr:
 def _marked_for(customer: str) -> pl.Expr:
     """Whether the mark is one for a customer; the mark of some print systems, a group, names nobody."""
     named = pl.col("now_marked_coworker_id")
-    return (pl.col("now_marked") & (named.is_null() | (named == pl.col(customer)))).fill_null(value=False)
+    return pl.col("now_marked") & (named.is_null() | (named == pl.col(customer)))
 
 
 def with_new_marks(kept: pl.DataFrame) -> pl.DataFrame:

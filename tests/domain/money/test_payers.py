@@ -55,6 +55,13 @@ def test_the_preferred_account_of_an_e_mail_pays_for_the_others() -> None:
     assert paid(people, (1, "a@x")) == [(2, "a@x", False, True, False)]
 
 
+def test_a_customer_who_had_many_e_mails_pays_each_job_once() -> None:
+    known = access(f"email_key held_from\na@x 11-01T00:00\nb@x 11-02T00:00\n{ONE} 11-03T00:00\n{ONE} 11-04T00:00")
+    assert paid(PEOPLE, (1, "a@x"), (2, TWO), known=known) == [
+        (1, ONE, False, True, False), (2, TWO, True, False, False),
+    ]  # fmt: skip
+
+
 def test_what_held_when_it_was_printed_goes_before_what_holds_now() -> None:
     known = access(
         f"""

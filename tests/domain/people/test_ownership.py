@@ -22,6 +22,7 @@ from tests.frames import NOW, mapping, rules, shuffled
         ("username internal marked\na n n", "username", "not an internal user"),
         ("username marked\na n", "username", "does not carry our mark"),
         ("username marked_coworker_id\na 77", "username", "mark of customer 77 but no ownership record"),
+        ("username marked_coworker_id\na -", "username", "it has our mark but no ownership record here"),
         ("username internal\na n", "username\na", "not an internal user"),
         ("username marked\na n", "username\na", "does not carry our mark"),
         ("username marked_coworker_id\na 77", "username\na", "mark of another customer, 77"),
@@ -198,15 +199,17 @@ def test_a_disabled_leaver_is_left_alone_by_a_site_that_disables() -> None:
 
 def test_a_disabled_user_that_nobody_asks_to_leave_is_held_for_its_reason() -> None:
     text = accounts("username coworker_id reason\nnew 1 -\nb 2 no_pin")
-    seen = users("username disabled marked_coworker_id\na y 1\nb y 2\nnew n 1")
-    plan = planned(text, seen, owned("username\na\nb"), site=rules(removal="disable"))
-    held = plan.filter(pl.col("username").is_in(["a", "b"]))
-    assert held.select("username", "action", "code").rows() == [("a", "hold", "moved"), ("b", "hold", "stays")]
+    seen = users("username disabled marked marked_coworker_id\na y y 1\nb y y 2\nc y n -\nnew n y 1")
+    plan = planned(text, seen, owned("username\na\nb\nc"), site=rules(removal="disable"))
+    assert dict(plan.filter(action="hold").select("username", "code").iter_rows()) == {
+        "a": "moved", "b": "stays", "c": "lost", "new": "foreign",
+    }  # fmt: skip
 
 
 def test_without_credit_and_without_open_jobs_the_balance_goes_to_nothing() -> None:
     plan = planned(accounts("username reason\na no_credit"), users("username\na"), owned("username\na"))
     assert steps(plan) == ["adjust a balance 0"]
+    assert plan["access"].to_list() == ["credits"]
     assert plan["reason"].to_list() == ["the balance is 45, wanted is 0: 0 credits less 0 not yet settled"]
 
 

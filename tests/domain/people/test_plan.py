@@ -165,6 +165,28 @@ def test_who_is_deleted_leaves_a_seat_of_the_licence_to_somebody_new(removal: An
     assert found == {"a": "remove", "b": "hold", "c": change, "d": "hold"}, "one seat, not one for each that is held"
 
 
+def test_removals_over_their_cap_leave_no_seat_because_none_of_them_is_done() -> None:
+    there = "\n".join(f"{name} suspended" for name in "abcdef")
+    people, seen = accounts(f"username reason\n{there}\ng -"), users("username\na\nb\nc\nd\ne\nf")
+    for some, change in ((6, "hold"), (5, "create")):
+        site = rules(licence_users=some)
+        plan = planned(people, seen.head(some), owned("username\na\nb\nc\nd\ne\nf").head(some), site=site)
+        assert plan.filter(username="g")["action"].to_list() == [change], f"with {some} removals"
+
+
+def test_where_more_users_are_there_than_the_licence_has_seats_none_can_be_created() -> None:
+    plan = planned(
+        accounts("username\na\nb\nc"), users("username\na\nb"), owned("username\na\nb"), site=rules(licence_users=1)
+    )
+    assert "this plan frees 0, so 0 can be created and this is number 1" in plan.filter(username="c")["reason"][0]
+
+
+def test_a_plan_is_as_old_as_the_oldest_of_its_observations() -> None:
+    seen = users("username balance\na 1\nb 1").with_columns(observed_at=pl.Series([NOW, NOW - timedelta(hours=1)]))
+    plan = planned(accounts("username\na\nb"), seen, owned("username\na\nb"))
+    assert plan["observed_at"].unique().to_list() == [NOW - timedelta(hours=1)]
+
+
 def test_row_order_of_the_inputs_does_not_matter() -> None:
     world = random_world(random.Random(7), size=40)
     assert world.plan().equals(world.plan(seed=1))

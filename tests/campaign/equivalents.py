@@ -33,10 +33,6 @@ EQUIVALENT: dict[Equivalent, str] = {
     ): "the texts are joined without the empty ones",
     Equivalent(
         f"{MONEY}/charges.py",
-        'return filled[0] if len(filled) == 1 and not undone.height else pl.concat(filled).sort(_ORDER)', "0", "-1",
-    ): "the first of one is the last",
-    Equivalent(
-        f"{MONEY}/charges.py",
         'places = used.filter(pl.col("credit_id").is_in(large["credit_id"].implode()))["place"].unique().implode()',
         ".unique()", "",
     ): "they are looked for in a list, where twice is once",
@@ -51,8 +47,14 @@ EQUIVALENT: dict[Equivalent, str] = {
     ): "less than nothing lacks no more than nothing does: what a person kept is not decided",
     Equivalent(
         f"{MONEY}/charges.py",
-        'row = lines["place"] - jobs.select(pl.col("place").min().fill_null(0)).item()', ".fill_null(0)", "",
-    ): "without jobs there are no lines, whatever is taken from their places",
+        'mixed = queue.group_by("email_key").agg(in_part.n_unique() > 1).filter("in_part")["email_key"]',
+        '.filter("in_part")', "",
+    ): "one job after the other is paid as all at once are, only more slowly",
+    Equivalent(
+        f"{MONEY}/credits.py",
+        '.with_columns(epoch=pl.col("change").ne_missing(pl.col("change").shift()).cum_sum().over("person"))',
+        '.over("person")', "",
+    ): "the stretches of each person stay apart and in order, whatever their numbers",
     Equivalent(
         f"{MONEY}/charges.py", "_ROWS = 500_000  # jobs whose lines are made at a time", "500_000", "500001",
     ): "the lines are the same, however many jobs are decided at a time",

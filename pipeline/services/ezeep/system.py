@@ -257,6 +257,5 @@ def _by_name(users: list[Record]) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for each in users:
         with suppress(OddValueError, KeyError):
-            if id_of(each):
-                found.setdefault(user_name(each), each)
+            found.setdefault(user_name(each), {**each, "id": id_of(each)})
     return found

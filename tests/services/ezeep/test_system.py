@@ -84,6 +84,16 @@ def test_an_invitation_whose_name_is_refused_is_done_in_part(folder: Path) -> No
         assert (outcome, detail.startswith("invited; ")) == ("partly", True)
 
 
+def test_an_invitation_that_made_no_user_yet_is_done_in_part(folder: Path) -> None:
+    with lisbon(folder) as (system, sandbox):
+        sandbox.fault("GET users", "empty_list")
+        assert done(system, change("create", DORA)) == (
+            "partly", "invited; ezeep shows no user for it yet, so it is in no group",
+        )  # fmt: skip
+        assert done(system, change("update", DORA, "mark")) == ("done", "changed mark"), "the next run does the rest"
+        assert sandbox.user(DORA)["groups"] == ["printbridge"]
+
+
 def test_what_differs_is_set_and_nothing_else(folder: Path) -> None:
     with lisbon(folder) as (system, sandbox):
         assert done(system, change("update", ANNA, "full_name")) == ("done", "changed full_name")
@@ -104,6 +114,14 @@ def test_a_rename_keeps_the_user(folder: Path) -> None:
         renamed = change("rename", ANNA, "full_name", new_username="ann@example.com")
         assert done(system, renamed) == ("done", "renamed to ann@example.com")
         assert sandbox.user("ann@example.com")["id"] == before
+
+
+def test_a_rename_whose_full_name_is_refused_is_done_in_part(folder: Path) -> None:
+    with lisbon(folder) as (system, sandbox):
+        sandbox.fault("PATCH users", "rejected", after=1)
+        outcome, detail = done(system, change("rename", ANNA, "full_name", new_username="ann@example.com"))
+        assert outcome == "partly", detail
+        assert sandbox.user("ann@example.com")["first_name"] == "Anna"
 
 
 def test_who_leaves_is_deleted_or_taken_out_of_the_group(folder: Path) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipeline.domain.money.references import reference
 from pipeline.errors import ConfigError, MissingError, UnsafeError
-from pipeline.operations.held import decide, waiting
-from pipeline.store import ledger
+from pipeline.operations.held import accept_jobs, decide, waiting
+from pipeline.store import days, ledger
+from tests.domain.money.books import DAY, compared, lines
+from tests.domain.money.books import sales as sold
 from tests.effects.charging import (
     CREDIT,
     charge,
@@ -24,10 +27,11 @@ from tests.effects.charging import (
     refused,
     send,
 )
-from tests.harness import Harness
+from tests.frames import jobs
+from tests.harness import Harness, running
 from tests.stores import charge as charge_of
 from tests.stores import charges, mover, transaction
-from tests.worlds import PRODUCTS, mail
+from tests.worlds import PRODUCTS, mail, world
 
 
 @pytest.fixture
@@ -94,3 +98,17 @@ def test_a_held_credit_has_no_sale_and_a_line_without_customer_cannot_be_sent(ha
     assert line(harness, odd)["state"] == "held"
     with pytest.raises(UnsafeError, match="has no customer or no amount"):
         decide(harness.sites, [reference("london", str(odd), "sale", 0)], "priced", reason="try", operator="test")
+
+
+def test_a_difference_that_two_sites_have_under_one_job_id_is_accepted_for_the_site_that_is_named(folder: Path) -> None:
+    wrong = compared(jobs("job_id first_seen_at\n1 11-20T09:01"), lines(), sold())
+    with running(folder, world([], sites=("london", "leeds"))) as harness:
+        with transaction(harness.sites.store) as con:
+            for site in ("london", "leeds"):
+                days.replace(con, site, DAY, wrong.with_columns(site=pl.lit(site)))
+        with pytest.raises(ConfigError, match="The sites leeds, london each have a difference for a job 1"):
+            accept_jobs(harness.sites, ["1"], reason="seen", operator="test")
+        accepted = accept_jobs(harness.sites, ["1"], reason="seen", operator="test", only="leeds")
+        assert [(row["site"], row["unexplained_cents"]) for row in accepted] == [("leeds", 50)]
+        (left,) = accept_jobs(harness.sites, ["1"], reason="seen", operator="test")
+        assert left["site"] == "london", "what is left is the difference of the other"

@@ -368,6 +368,15 @@ def test_a_first_look_holds_since_ever_and_later_news_since_the_record_tells_or_
     assert sharing_news(told, old, known, SINCE, NOW).is_empty(), "nothing is news twice"
 
 
+def test_news_is_told_from_what_was_known_last_whatever_the_order_of_the_rows() -> None:
+    told, old = teams("team_id members\n1 1"), PEOPLE.with_columns(updated_on=pl.lit(THEN, TIME))
+    before, after = events("1 11-20T08:00 8"), events("1 11-20T09:00 9")
+    for rows in ([before, after], [after, before]):
+        assert sharing_news(told, old, pl.concat(rows), SINCE, NOW).is_empty()
+    back = [before.with_columns(held_from=pl.lit(NOW, TIME)), after]
+    assert sharing_news(told, old, pl.concat(back), SINCE, NOW)["payers"].to_list() == ["9"]
+
+
 def test_the_news_that_nothing_is_shared_any_more_has_the_time_of_the_record_behind_it() -> None:
     known, at = events("1 11-20T08:00 9\n2 11-20T08:00 9"), moment("11-20T11:30")
     old = PEOPLE.with_columns(updated_on=pl.lit(THEN, TIME))

@@ -114,7 +114,7 @@ def owned(jobs: pl.DataFrame, names: pl.DataFrame, assigned: pl.DataFrame | None
         )
         .drop("owner", "first", "owned_from")
     )
-    return owned if assigned is None else _given(owned, assigned)
+    return owned if assigned is None or assigned.is_empty() else _given(owned, assigned)
 
 
 def _given(owned: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:

@@ -90,7 +90,7 @@ def pooled(
     own = left.join(owners, on="coworker_id").with_columns(
         team=pl.lit(value=False), shared_from=never, shared_until=never
     )
-    if sharing is None:
+    if sharing is None or sharing.is_empty():
         return own
     times = owners.join(sharing, on="coworker_id").select("email_key", "shared_from", "shared_until", "payer_id")
     others = (

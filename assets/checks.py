@@ -104,15 +104,15 @@ def grants_are_plausible(site: Site, con: Connection) -> Answer:
 
 def jobs_have_an_owner(site: Site, con: Connection) -> Answer:
     """Whether chargeable jobs were printed by users that were never ours, or on shared accounts."""
-    found = findings.ownerless(con, site)
-    counts = found.group_by("why").agg(n=pl.len(), cost=pl.col("cost").sum()).sort("why")
-    sums = [f"{row['n']} of {row['cost']:.2f} credits: {row['why']}" for row in counts.iter_rows(named=True)]
-    rows = [f"job {row['job_id']} at {row['printer']}" for row in found.iter_rows(named=True)]
+    found = findings.ownerless_in_short(con, site)
+    sums = [f"{row['jobs']} of {row['cost']:.2f} credits: {row['why']}" for row in found.iter_rows(named=True)]
+    first = sorted((row["printed_at"], row["job_id"], row["printer"]) for each in found["first"] for row in each)
+    rows = [f"job {job_id} at {printer}" for _, job_id, printer in first]
     remedy = (
         f" {'; '.join(sums)}. Nobody is charged for them. What to do: if a customer printed them, `printbridge"
         " held assign JOB --customer ID`, or charge them by hand in Nexudus and add `--waive --reason TEXT`."
     )
-    return _found(rows, "job without an owner", "jobs without an owner", remedy)
+    return _found(rows, "job without an owner", "jobs without an owner", remedy, number=int(found["jobs"].sum()))
 
 
 def nothing_is_held(site: Site, con: Connection) -> Answer:
@@ -206,14 +206,21 @@ def _stage(name: str, questions: dict[tuple[str, str], Question]) -> dg.AssetChe
 
 
 def _found(
-    rows: list[str], one: str, many: str = "", remedy: str = "", *, severity: dg.AssetCheckSeverity = WARN
+    rows: list[str],
+    one: str,
+    many: str = "",
+    remedy: str = "",
+    *,
+    severity: dg.AssetCheckSeverity = WARN,
+    number: int | None = None,
 ) -> Answer:
     """The rows at fault by number, the first of them by name, and what to do; all is well without any."""
+    number = number or len(rows)
     if not rows:
         return Answer(passed=True, text=f"no {many or one + 's'}", severity=severity)
-    more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    text = f"{counted(len(rows), one, many)}: {'; '.join(rows[:SHOWN])}{more}.{remedy}"
-    return Answer(passed=False, text=text, severity=severity, rows=len(rows))
+    more = f"; and {number - SHOWN} more" if number > SHOWN else ""
+    text = f"{counted(number, one, many)}: {'; '.join(rows[:SHOWN])}{more}.{remedy}"
+    return Answer(passed=False, text=text, severity=severity, rows=number)
 
 
 CHECKS: list[Any] = [_stage(name, questions) for name, questions in STAGES.items()]

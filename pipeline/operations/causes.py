@@ -218,15 +218,15 @@ def _unreadable_users(con: Connection, site: Site) -> Iterator[Cause]:
 
 
 def _ownerless(con: Connection, site: Site) -> Iterator[Cause]:
-    jobs = findings.ownerless(con, site).filter(why="never ours")
-    examples = [
-        f"Job {row['job_id']}, {row['printed_at']:%Y-%m-%d %H:%M} UTC at {row['printer']}:"
-        f" {row['cost'] or 0:.2f} credits."
-        for row in jobs.iter_rows(named=True)
-    ]
-    yield from many(
-        site.name, "jobs without an owner", "job", examples,
-        ending=f" without an owner ({jobs['cost'].sum() or 0:.2f} credits): nobody is charged",
+    for found in findings.ownerless_in_short(con, site).filter(why="never ours").iter_rows(named=True):
+        examples = [
+            f"Job {row['job_id']}, {row['printed_at']:%Y-%m-%d %H:%M} UTC at {row['printer']}:"
+            f" {row['cost'] or 0:.2f} credits."
+            for row in found["first"]
+        ]
+        yield from many(
+        site.name, "jobs without an owner", "job", examples, number=found["jobs"],
+        ending=f" without an owner ({found['cost']:.2f} credits): nobody is charged",
         remedy=f"`printbridge held list --site {site.name}` shows all; then `printbridge held assign JOB --customer"
         " ID`, or `--waive --reason TEXT`",
     )  # fmt: skip

@@ -15,16 +15,19 @@ import polars as pl
 from pipeline.domain.money import attribution
 from pipeline.domain.money.credits import oversized_grants
 from pipeline.domain.money.grants import CREDIT, sentence
-from pipeline.domain.money.history import charged_since
+from pipeline.domain.money.history import charged_times
 from pipeline.domain.people.reasons import FAULTS, LEAVES
 from pipeline.domain.rules import SiteRules
 from pipeline.effects.deleted import IS_GONE
 from pipeline.site import Site
-from pipeline.steps.decide import recent_jobs
+from pipeline.steps.decide import HORIZON, recent_jobs
 from pipeline.steps.reconcile import answers_for
-from pipeline.store import assignments, changes, grants, history, memory, ownership
+from pipeline.store import assignments, changes, grants, history, jobs, memory, ownership
 from pipeline.store.lines import deleted_sales
 from pipeline.store.sql import Connection, read
+
+EXAMPLES = 20
+"""How many jobs without an owner are named; a place may have very many."""
 
 FREE_DAYS, FREE_JOBS = 7, 3
 """A printer costs nothing when its last jobs did: so many in a row, or every one of so many days."""
@@ -71,33 +74,24 @@ def ownerless(con: Connection, site: Site, *, decided: bool = False) -> pl.DataF
     return attribution.unattributed(recent, names, site.rules, past, assigned)
 
 
+def ownerless_in_short(con: Connection, site: Site) -> pl.DataFrame:
+    """How many such jobs there are that no person has decided: as of `pipeline.store.jobs.ownerless`."""
+    names, past = ownership.names(con, site.key), history.past(con, site.key)
+    times = charged_times(past, site.rules)
+    return jobs.ownerless(con, site.key, site.clock() - HORIZON, names, times, examples=EXAMPLES)
+
+
 def free_printers(con: Connection, site: Site) -> pl.DataFrame:
     """The printers of which the last jobs cost nothing although the site charges for prints.
 
     Returns:
         printer, jobs (how many in a row), since (the first of them, UTC), job_id (the last of them); by printer.
     """
+    since, past = site.clock() - timedelta(days=FREE_DAYS), history.past(con, site.key)
+    times = charged_times(past, site.rules)
     if site.rules.pricing_model == "free_unlimited":
-        return pl.DataFrame(schema={"printer": pl.String, "jobs": pl.UInt32, "since": pl.Datetime("us", "UTC")})
-    since = site.clock() - timedelta(days=FREE_DAYS)
-    past = history.past(con, site.key)
-    kept = attribution.counts() & charged_since(past, site.rules) & pl.col("job_type").is_in(["PRINT", "COPY"])
-    jobs = recent_jobs(con, site.key, site.clock()).filter(
-        kept & (pl.col("printed_at") >= since) & (pl.col("pages") > 0)
-    )
-    jobs = jobs.sort("printed_at", "job_id").with_columns(
-        free=pl.col("cost") == 0,
-        paid_later=(pl.col("cost") != 0).fill_null(value=True).cum_sum(reverse=True).over("printer"),
-    )
-    return (
-        jobs.filter(pl.col("paid_later") == 0)
-        .group_by("printer")
-        .agg(jobs=pl.len(), since=pl.col("printed_at").min(), job_id=pl.col("job_id").last())
-        .join(jobs.group_by("printer").agg(every=pl.col("free").all()), on="printer")
-        .filter((pl.col("jobs") >= FREE_JOBS) | pl.col("every"))
-        .drop("every")
-        .sort("printer")
-    )
+        times = times.clear()
+    return jobs.free_printers(con, site.key, since, times, in_a_row=FREE_JOBS)
 
 
 def oversized(con: Connection, rules: SiteRules) -> pl.DataFrame:

@@ -117,7 +117,7 @@ def anchor(kind: str) -> str:
 
 def many(
     site: str, kind: str, one: str, examples: Sequence[str], *, remedy: str, ending: str, plural: str = "",
-    urgent: bool = False,
+    urgent: bool = False, number: int | None = None,
 ) -> Iterator[Cause]:  # fmt: skip
     """One cause for all of a kind at a site, with the first as examples; none where there is none.
 
@@ -125,13 +125,15 @@ def many(
         site: the site; `*` for the account.
         kind: one of KINDS.
         one: what is counted.
-        examples: a sentence for each.
+        examples: a sentence for each, or for `SHOWN` of them.
         remedy: what resolves it.
         ending: the title after the number and the noun.
         plural: the noun of several, where it has no -s.
         urgent: as in `Cause`.
+        number: how many there are, where not each has a sentence.
     """
     if examples:
-        more = (f"And {len(examples) - SHOWN} more.",) if len(examples) > SHOWN else ()
-        title = f"{site}: {counted(len(examples), one, plural)}{ending}"
+        number = number or len(examples)
+        more = (f"And {number - SHOWN} more.",) if number > SHOWN else ()
+        title = f"{site}: {counted(number, one, plural)}{ending}"
         yield Cause(f"{site} {kind}", kind, title, (*examples[:SHOWN], *more), remedy, urgent)

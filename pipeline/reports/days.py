@@ -12,9 +12,6 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from pipeline.domain.jobs import latest
-from pipeline.domain.money.attribution import counts
-
 DAYS = 30
 STEP, BAR, HIGH, GAP, TOP, LEFT, RIGHT = 20, 14, 60, 44, 22, 72, 16
 WIDTH = LEFT + DAYS * STEP + RIGHT
@@ -31,17 +28,17 @@ def per_day(jobs: pl.DataFrame, timezone: str, now: datetime) -> pl.DataFrame:
     """What was printed on each of the last days, today among them.
 
     Args:
-        jobs: PrintJobs, any revisions; only the columns that say when, how much and whether.
+        jobs: printed_at, pages, cost of the chargeable jobs, or sums of them that lie within one day.
         timezone: in which days are cut.
         now: the time, UTC.
 
     Returns:
-        day, pages, credits; `DAYS` rows, also for days without a job. Only chargeable jobs count.
+        day, pages, credits; `DAYS` rows, also for days without a job.
     """
     today = pl.select(pl.lit(now).dt.convert_time_zone(timezone).dt.date()).item()
     days = pl.select(day=pl.date_range(today - timedelta(days=DAYS - 1), today))
     local = pl.col("printed_at").dt.convert_time_zone(timezone).dt.date()
-    sums = latest(jobs).filter(counts()).group_by(day=local).agg(pl.col("pages", "cost").sum())
+    sums = jobs.group_by(day=local).agg(pl.col("pages", "cost").sum())
     found = days.join(sums, on="day", how="left").sort("day")
     return found.select("day", pl.col("pages").fill_null(0), credits=pl.col("cost").cast(pl.Float64).fill_null(0))
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from pipeline.domain import tables
 from pipeline.domain.money import attribution, charges, reversals
-from pipeline.domain.money.history import access_news, kept
+from pipeline.domain.money.history import access_news, charged_times, kept
 from pipeline.domain.money.sharing import sharing_news
 from pipeline.domain.people import accounts, balances, plan, writes
 from pipeline.domain.people.ownership import under_current_names
@@ -77,12 +77,12 @@ def decide_charges(site: Site) -> Made:
     """The ledger lines that mature jobs need now: credits used, money charged, waived, held, or given back."""
     rules, now = site.rules, site.clock()
     with site.store.connect() as con:
-        recent = recent_jobs(con, site.key, now)
         names = ownership.names(con, site.key)
-        past, assigned = history.past(con, site.key), assignments.assigned(con, site.key)
+        recent = jobs.concerning(con, site.key, now - HORIZON, names)
+        times = charged_times(history.past(con, site.key), rules)
         decided = _charges(con, site, recent, names, lines_of_site(con, site.key, recent))
         decided = tables.checked("print_charges", _with_retried(con, site, decided, recent, names))
-        unattributed = attribution.unattributed(recent, names, rules, past, assigned)
+        nobodys = jobs.ownerless(con, site.key, now - HORIZON, names, times, examples=1)
         waiting = _immature(recent, names, rules, now)
         youngest: datetime | None = waiting.select(pl.col("printed_at").min()).item()
         wake_at = (youngest + timedelta(minutes=rules.maturity_minutes)).isoformat() if youngest else ""
@@ -93,7 +93,7 @@ def decide_charges(site: Site) -> Made:
     return Made(
         decided,
         {
-            "unattributed_jobs": unattributed.height, "waiting_to_mature": waiting.height, "held": held.height,
+            "unattributed_jobs": int(nobodys["jobs"].sum()), "waiting_to_mature": waiting.height, "held": held.height,
             "held_cents": int(held["amount_cents"].sum()), **_named("{}_cents", totals),
         },
     )  # fmt: skip
@@ -111,8 +111,9 @@ def plan_users(site: Site, run: Run) -> PlanMade:
         owned = ownership.owned(con, site.key)
         users = read(con, "print_users", site.key)
         # What a person gave to another customer, or waived, is not owed by the user who printed it.
-        recent = recent_jobs(con, site.key, now).join(assignments.assigned(con, site.key), on="job_id", how="anti")
         names = ownership.names(con, site.key)
+        recent = jobs.concerning(con, site.key, now - HORIZON, names)
+        recent = recent.join(assignments.assigned(con, site.key), on="job_id", how="anti")
         unsettled = under_current_names(
             attribution.unsettled(
                 recent, names, lines_of_site(con, site.key, recent), rules, history.past(con, site.key)
@@ -153,7 +154,7 @@ def plan_users(site: Site, run: Run) -> PlanMade:
 
 
 def recent_jobs(con: Connection, site: str, now: datetime) -> pl.DataFrame:
-    """The latest revision of every job that may still need a decision."""
+    """The latest revision of every job that may still need a decision, whoever printed it."""
     return jobs.recent(con, site, now - HORIZON)
 
 

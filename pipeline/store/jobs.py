@@ -80,14 +80,138 @@ def recent(con: Connection, site: str, since: datetime) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def concerning(con: Connection, site: str, since: datetime, names: pl.DataFrame) -> pl.DataFrame:
+    """Of `recent`, the jobs that may be ours: of a name that is or was, with ledger lines, or decided by a person.
+
+    A print system may log a hundred times as many jobs of people who are not ours, and they cost a run nothing.
+
+    Args:
+        con: an open connection.
+        site: the site.
+        since: from when on, UTC.
+        names: username, as of `pipeline.store.ownership.names`.
+    """
+    con.register("ours", names.select("username").unique())
+    try:
+        return latest(query(con, _CONCERNING, site=site, since=since))
+    finally:
+        con.unregister("ours")
+
+
+_CONCERNING = """
+WITH wanted AS (
+    SELECT job_id FROM print_jobs WHERE site = $site AND username IN (SELECT username FROM ours)
+    UNION SELECT job_id FROM charge WHERE site = $site
+    UNION SELECT job_id FROM assignment_event WHERE site = $site
+)
+SELECT * FROM print_jobs
+WHERE site = $site AND (printed_at >= $since OR first_seen_at >= $since) AND job_id IN (SELECT job_id FROM wanted)
+"""
+_COUNTING = """
+WITH later AS (
+    SELECT job_id, max(revision) AS newest FROM print_jobs WHERE site = $site AND revision > 0 GROUP BY job_id
+),
+newest AS (
+    SELECT * FROM print_jobs WHERE site = $site AND revision = 0 AND job_id NOT IN (SELECT job_id FROM later)
+    UNION ALL BY NAME
+    SELECT job.* FROM print_jobs AS job JOIN later ON job.job_id = later.job_id AND job.revision = later.newest
+    WHERE site = $site
+),
+counting AS (
+    SELECT * FROM newest WHERE (printed_at >= $since OR first_seen_at >= $since)
+        AND allowed AND NOT refunded AND (printed OR job_type <> 'PRINT')
+)
+"""
+"""The chargeable jobs (`pipeline.domain.money.attribution.counts`), the latest revision of each. Few have a second."""
+
+
+def ownerless(
+    con: Connection, site: str, since: datetime, names: pl.DataFrame, times: pl.DataFrame, *, examples: int
+) -> pl.DataFrame:
+    """How many jobs nobody is charged for, as `pipeline.domain.money.attribution.unattributed` finds them.
+
+    Args:
+        con: an open connection.
+        site: the site.
+        since: from when on, UTC.
+        names: username, as of `pipeline.store.ownership.names`.
+        times: since, until, as of `pipeline.domain.money.history.charged_times`.
+        examples: how many jobs to name of each kind.
+
+    Returns:
+        why ("never ours" or "shared account"), jobs, cost, first (structs of job_id, printed_at, printer, cost: the
+        first of them); by why.
+    """
+    con.register("ours", names.select("username").unique())
+    con.register("times", times)
+    try:
+        return query(con, _COUNTING + _OWNERLESS, site=site, since=since, examples=examples)
+    finally:
+        con.unregister("times")
+        con.unregister("ours")
+
+
+_OWNERLESS = """,
+nobodys AS (
+    SELECT {job_id: job_id, printed_at: printed_at, printer: printer, cost: cost} AS job, cost,
+        (printed_at, job_id) AS place,
+        CASE WHEN shared_account THEN 'shared account' ELSE 'never ours' END AS why
+    FROM counting
+    WHERE (shared_account OR username NOT IN (SELECT username FROM ours))
+        AND EXISTS (FROM times WHERE printed_at >= times.since AND printed_at < coalesce(times.until, 'infinity'))
+        AND job_id NOT IN (SELECT job_id FROM assignment_event WHERE site = $site)
+)
+SELECT why, count(*) AS jobs, coalesce(sum(cost), 0) AS cost, min_by(job, place, $examples) AS first
+FROM nobodys GROUP BY why ORDER BY why
+"""
+
+
+def free_printers(con: Connection, site: str, since: datetime, times: pl.DataFrame, *, in_a_row: int) -> pl.DataFrame:
+    """The printers of which the last jobs cost nothing: so many in a row, or every one since then.
+
+    Args:
+        con: an open connection.
+        site: the site.
+        since: from when on, UTC.
+        times: as for `ownerless`.
+        in_a_row: how many.
+
+    Returns:
+        printer, jobs (how many in a row), since (the first of them, UTC), job_id (the last of them); by printer.
+    """
+    con.register("times", times)
+    try:
+        return query(con, _COUNTING + _FREE_PRINTERS, site=site, since=since, in_a_row=in_a_row)
+    finally:
+        con.unregister("times")
+
+
+_FREE_PRINTERS = """,
+lately AS (
+    SELECT printer, printed_at, job_id, cost, (printed_at, job_id) AS place FROM counting
+    WHERE printed_at >= $since AND job_type IN ('PRINT', 'COPY') AND pages > 0
+        AND EXISTS (FROM times WHERE printed_at >= times.since AND printed_at < coalesce(times.until, 'infinity'))
+),
+paid AS (SELECT printer, max(place) AS last FROM lately WHERE cost IS DISTINCT FROM 0 GROUP BY printer)
+SELECT printer, count(*) AS jobs, min(printed_at) AS since, max_by(job_id, place) AS job_id
+FROM lately LEFT JOIN paid USING (printer) WHERE last IS NULL OR place > last
+GROUP BY printer HAVING count(*) >= $in_a_row OR bool_and(last IS NULL) ORDER BY printer
+"""
+
+
 def printed(con: Connection, site: str, since: datetime) -> pl.DataFrame:
-    """Every revision of the jobs printed at `since` or later, with the columns that pictures of many days need."""
-    return query(
-        con,
-        "SELECT site, job_id, revision, printed_at, pages, cost, allowed, refunded, printed, job_type"
-        " FROM print_jobs WHERE site = $site AND printed_at >= $since",
-        site=site, since=since,
-    )  # fmt: skip
+    """What was printed at `since` or later and counts: printed_at (quarters of an hour), pages, cost.
+
+    Every time zone begins its days at a quarter.
+    """
+    return query(con, _COUNTING + _BY_QUARTER, site=site, since=since)
+
+
+_BY_QUARTER = """
+SELECT time_bucket(INTERVAL 15 MINUTE, printed_at) AS printed_at, CAST(sum(pages) AS BIGINT) AS pages,
+    sum(cost) AS cost
+FROM counting GROUP BY ALL ORDER BY ALL
+"""
 
 
 def every(con: Connection, site: str) -> pl.DataFrame:

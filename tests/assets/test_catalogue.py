@@ -148,10 +148,9 @@ def test_a_schedule_of_office_hours_promises_no_more_than_the_night(harness: Har
 def test_a_day_of_the_chart_is_a_day_of_the_site() -> None:
     now = datetime(2026, 11, 5, 12, tzinfo=UTC)
     table = jobs("""
-        job_id  printed_at   pages  cost  refunded
-        1       11-04T23:30  3      5     n
-        2       11-04T22:30  4      7     n
-        3       11-04T23:30  9      9     y
+        job_id  printed_at   pages  cost
+        1       11-04T23:30  3      5
+        2       11-04T22:30  4      7
     """)
     found = days.per_day(table, "Europe/Paris", now)
     assert (found.height, found["day"][-1].isoformat()) == (days.DAYS, "2026-11-05")

@@ -127,9 +127,9 @@ def test_a_look_asks_for_the_run_that_charges_it(harness: Harness) -> None:
 
     job = printed(harness, 12)
     assert harness.sync().ok
-    assert Looker(harness.sites).look(harness.sites.clock())["london"] == (None, False)
+    assert Looker(harness.sites).look(harness.sites.clock())["london"].reason is None
     assign(harness, job, to=101, only="london")
-    assert Looker(harness.sites).look(harness.sites.clock())["london"] == ("jobs have become mature", False)
+    assert Looker(harness.sites).look(harness.sites.clock())["london"].reason == "jobs have become mature"
 
 
 def test_jobs_of_the_same_number_at_two_sites_need_the_site(harness: Harness) -> None:

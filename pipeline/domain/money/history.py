@@ -94,6 +94,15 @@ def eras(past: Past, rules: SiteRules) -> list[Era]:
     return [before, *found]
 
 
+def charged_times(past: Past, rules: SiteRules) -> pl.DataFrame:
+    """The stretches of time in which jobs were charged, as `charged_since` says: since, until (UTC; null: open)."""
+    found = [
+        (max(era.since, era.rules.charge_from) if era.since else era.rules.charge_from, era.until)
+        for era in eras(past, rules)
+    ]
+    return pl.DataFrame(found, schema={"since": TIME, "until": TIME}, orient="row")
+
+
 def charged_since(past: Past, rules: SiteRules) -> pl.Expr:
     """Whether a job was printed at or after the `charge_from` that held then. Reads printed_at."""
     return as_it_was(past, rules, lambda then: pl.col("printed_at") >= then.charge_from)

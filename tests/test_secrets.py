@@ -29,7 +29,8 @@ EMAIL_COLUMNS = {
     "print_jobs.username", "print_accounts.email_key", "print_accounts.email", "print_accounts.username",
     "print_charges.username", "print_charges.email_key", "user_sync_plan.username", "user_sync_plan.new_username",
     "user_sync_plan.email_key", "user_sync_plan.email", "print_user_sync.username", "charge.username",
-    "charge.email_key", "ownership_event.username", "ownership_event.email_key", "access_event.email_key",
+    "charge.email_key", "return_event.username", "ownership_event.username", "ownership_event.email_key",
+    "access_event.email_key",
 }  # fmt: skip
 """The columns that need an e-mail or a user name made of one."""
 

@@ -332,6 +332,14 @@ def ownerless(rows: Sequence[Document]) -> None:
     )
 
 
+def returns(rows: Sequence[Document]) -> None:
+    """The rows that take pages back of a print that is not sure; nothing where there is none."""
+    if rows:
+        out = _out()
+        out.print(_table(rows, ("row_id", "site", "stamped_at", "username", "printer", "pages", "reason", "prints")))
+        out.print("Next: `printbridge held return ROW JOB --reason TEXT`, or `--nothing` without JOB.", soft_wrap=True)
+
+
 def stories(told: Sequence[Story]) -> None:
     """What is known of a person or a job."""
     for story in told:

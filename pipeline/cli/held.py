@@ -20,18 +20,21 @@ Refs = Annotated[list[str], typer.Argument(metavar="REF...", help="References, f
 
 @held.command("list")
 def held_list(site: OneSite = None, *, as_json: AsJson = False) -> None:
-    """List the charges and the jobs without an owner that wait for a person, each with its reason and next step."""
+    """List the charges, jobs without an owner and unclear refunds that wait for a person, each with its reason."""
     from pipeline.cli import console
+    from pipeline.operations import returns
     from pipeline.operations.held import ownerless, waiting
 
     with configured() as sites:
         lines = waiting(sites, chosen_of(sites, site) if site else None)
         jobs = ownerless(chosen_of(sites, site))
+        rows = returns.waiting(chosen_of(sites, site))
     if as_json:
-        console.document({"held": lines, "jobs": jobs})
+        console.document({"held": lines, "jobs": jobs, "returns": rows})
     else:
         console.held(lines)
         console.ownerless(jobs)
+        console.returns(rows)
 
 
 @held.command("assign")
@@ -60,6 +63,33 @@ def held_assign(
         return
     then = "Nobody is charged for them" if waive else f"Now of customer {customer}. The next run charges them"
     typer.echo(f"{', '.join(job['job_id'] for job in done)}: {then}.")
+
+
+@held.command("return")
+def held_return(
+    row: Annotated[str, typer.Argument(metavar="ROW", help="The row, from `printbridge held list`.")],
+    reason: Reason,
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The print of which it takes pages back.")] = None,
+    site: OneSite = None,
+    *,
+    nothing: Annotated[bool, typer.Option("--nothing", help="It takes nothing back, or was refunded by hand.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say of which print a row of an ezeep report takes pages back; the next run refunds them."""
+    from pipeline.cli import console
+    from pipeline.operations.returns import decide
+
+    if nothing == (job is not None):
+        raise typer.BadParameter("say one of the two: JOB, or --nothing", param_hint="JOB, --nothing")
+    if not reason.strip():
+        raise typer.BadParameter("say why in a few words", param_hint="--reason")
+    with configured() as sites:
+        done = decide(sites, row, job, reason=reason.strip(), operator=operator_name(), only=site)
+    if as_json:
+        console.document({"row": done["row_id"], "job": job, "pages": done["pages"]})
+        return
+    then = "nothing is taken back" if nothing else f"{done['pages']} pages of job {job}, which the next run takes back"
+    typer.echo(f"{done['row_id']}: {then}.")
 
 
 @held.command("accept")

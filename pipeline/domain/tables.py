@@ -129,6 +129,7 @@ class PrintJobs(_Table):
     job_type: pl.String = pa.Field(description="PRINT, COPY, SCAN or FAX")
     shared_account: pl.Boolean = pa.Field(description="charged to a shared account, not to the user")
     twin: pl.String = pa.Field(nullable=True, description="job that nobody can tell this one from; a person decides")
+    lacked_by: pl.String = pa.Field(nullable=True, description="later report that lacks this job; a person decides")
     first_seen_at: Time = pa.Field(description="when this revision was first read, UTC")
 
 

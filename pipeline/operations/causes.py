@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pipeline.domain.people.reasons import FAULTS
-from pipeline.operations import findings
+from pipeline.operations import findings, returns
 from pipeline.operations.kinds import HELD_REMEDIES, SHOWN, Cause, Failure, Silence, many
 from pipeline.services.papercut.findings import licence
 from pipeline.site import Site, Sites
@@ -191,6 +191,14 @@ def _unreadable(con: Connection, site: Site) -> Iterator[Cause]:
         site.name, "unreadable jobs", "row of the job log", [f"{row}." for row in rows], plural="rows of the job log",
         ending=" that cannot be read",
         remedy="correct or complete these rows; every other row was read, and these are tried again by each run",
+    )  # fmt: skip
+
+
+def _returns(con: Connection, site: Site) -> Iterator[Cause]:
+    yield from many(
+        site.name, "pages taken back", "row", returns.sentences(con, site),
+        ending=" taking pages back of a print that is not sure",
+        remedy="`printbridge held return ROW JOB --reason TEXT` names the print, `--nothing` says that it is none",
     )  # fmt: skip
 
 
@@ -386,6 +394,6 @@ def _failed(failure: Failure) -> Cause:
 
 QUESTIONS: tuple[Callable[[Connection, Site], Iterator[Cause]], ...] = (
     _lost_marks, _stopped, _held, _deleted, _books, _put_back, _strange, _unanswered, _seats, _unreadable,
-    _unreadable_users, _ownerless, _free_printers, _oversized, _left_out, _held_users, _failing,
+    _returns, _unreadable_users, _ownerless, _free_printers, _oversized, _left_out, _held_users, _failing,
 )  # fmt: skip
 """What a site is asked, the most urgent first."""

@@ -21,7 +21,7 @@ from pipeline.domain.rules import SiteRules
 from pipeline.errors import MissingError, PrintbridgeError
 from pipeline.operations import findings
 from pipeline.site import Site
-from pipeline.store import assignments, changes, defaults, jobs, ownership
+from pipeline.store import assignments, changes, defaults, jobs, ownership, returns
 from pipeline.store.lines import history, jobs_of, lines_of_site
 from pipeline.store.sql import Connection, read
 
@@ -237,6 +237,9 @@ def _job(con: Connection, site: str, job_id: str) -> tuple[str, list[str], pl.Da
         what = f"assigned to customer {row['coworker_id']}" if row["coworker_id"] else "waived"
         at = f"{row['happened_at']:%Y-%m-%d %H:%M} UTC"
         sentences.append(f"Nobody known had printed it; it was {what} by {row['operator']} at {at}: {row['reason']}.")
+    for row in returns.known(con, site).filter(job_id=job_id, state=returns.TAKEN).iter_rows(named=True):
+        at = f"{row['stamped_at']:%Y-%m-%d %H:%M:%S} UTC"
+        sentences.append(f"Row {row['row_id']} of {at} takes {row['pages']} pages of it back: {row['reason']}.")
     if not lines.height and rows.height:
         sentences.append(_undecided(con, site, rows, decided))
     for line in lines.iter_rows(named=True):
@@ -257,6 +260,7 @@ def _job(con: Connection, site: str, job_id: str) -> tuple[str, list[str], pl.Da
 def _log_row(row: Row) -> str:
     flags = [name for name in ("refunded", "shared_account") if row[name]]
     flags += [f"not {name}" for name in ("allowed", "printed") if not row[name]]
+    flags += [f"missing in {row['lacked_by']}"] if row["lacked_by"] else []
     cost = "no cost" if row["cost"] is None else f"{_plain(row['cost'])} credits"
     return (
         f"Log row, revision {row['revision']}: {row['printed_at']:%Y-%m-%d %H:%M:%S} UTC, {row['username']} at"

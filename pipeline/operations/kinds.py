@@ -24,6 +24,7 @@ KINDS = {
     "stale": "no run of a site has finished for `stale_hours`",
     "seats": "the PaperCut licence has no seat, or hardly any, for more customers",
     "unreadable jobs": "rows of the job log cannot be read, so nobody is charged for them",
+    "pages taken back": "rows of a report take pages back, and of which print is not sure",
     "unreadable records": "Nexudus records cannot be read and are left out",
     "unreadable users": "PaperCut users cannot be read and are left as they are",
     "jobs without an owner": "jobs of guests and unknown users, for which nobody is charged",

@@ -40,6 +40,22 @@ JOB_COLUMNS = pl.Schema({
 TWINS = pl.Schema({"job_id": pl.String(), "twin": pl.String()})
 """Jobs that may be the same print as another: that job, which was read first."""
 
+RETURNS = pl.Schema({
+    "row_id": pl.String(),             # the same at every read of the row
+    "stamped_at": pl.Datetime("us", "UTC"),  # of the row: of the print, or of when pages of it were taken back
+    "username": pl.String(),
+    "printer": pl.String(),
+    "pages": pl.Int64(),               # how many, above 0
+    "color_pages": pl.Int64(),
+    "copies": pl.Int64(),
+    "duplex": pl.Boolean(),
+    "paper": pl.String(),
+})  # fmt: skip
+"""Rows that take pages of a print back and do not name it."""
+
+LACKING = pl.Schema({"job_id": pl.String(), "lacked_by": pl.String()})
+"""Jobs without a row in a later report of their time, and the name of that report."""
+
 SLACK_DAYS = 2
 """A first read reaches this far below `since`: more than any error in a server's clock or time zone."""
 
@@ -57,12 +73,16 @@ class JobBatch:
         problems: rows that could not be read, each with its place and the reason, without personal data. They are
             named at every read that meets them, and the rows around them are in `jobs`.
         twins: `TWINS`: jobs of `jobs` that nobody can tell from another; not to be charged before a person decided.
+        returns: `RETURNS`: what was taken back of prints that the source does not name.
+        lacking: `LACKING`: jobs of `jobs` that a person has to look at, because a later report lacks them.
     """
 
     jobs: pl.DataFrame
     cursor: str
     problems: list[str]
     twins: pl.DataFrame = field(default_factory=TWINS.to_frame)
+    returns: pl.DataFrame = field(default_factory=RETURNS.to_frame)
+    lacking: pl.DataFrame = field(default_factory=LACKING.to_frame)
 
 
 class JobSource(Protocol):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from dataclasses import replace as with_
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
@@ -20,7 +21,8 @@ import polars as pl
 from pipeline.domain import tables
 from pipeline.domain.jobs import revised
 from pipeline.domain.money.grants import regranted
-from pipeline.domain.money.prices import priced
+from pipeline.domain.money.prices import COST, priced
+from pipeline.domain.money.returns import lowered, matched
 from pipeline.domain.people import balances
 from pipeline.domain.people.ownership import followed
 from pipeline.errors import UnsafeError
@@ -41,7 +43,7 @@ from pipeline.site import Site, Sites
 from pipeline.steps.identify import identify
 from pipeline.steps.look import shares_credits
 from pipeline.steps.run import Made, Number, Run
-from pipeline.store import changes, grants, history, jobs, memory, ownership
+from pipeline.store import changes, grants, history, jobs, memory, ownership, returns
 from pipeline.store.sql import Connection, read, replace
 
 OVERLAP = timedelta(minutes=10)
@@ -179,6 +181,8 @@ def read_jobs(site: Site, run: Run) -> JobsMade:
 
     def change(con: Connection) -> tuple[pl.DataFrame, pl.DataFrame]:
         added = jobs.append(con, news(con, site, batch, now))
+        if _taken_back(con, site, batch.returns, now):
+            added = pl.concat([added, jobs.append(con, news(con, site, with_(batch, jobs=batch.jobs.clear()), now))])
         if batch.cursor:
             memory.remember(con, site.key, memory.JOBS_CURSOR, batch.cursor, now)
         memory.remember(con, site.key, memory.JOB_PROBLEMS, json.dumps(batch.problems), now)
@@ -204,13 +208,38 @@ def news(con: Connection, site: Site, batch: JobBatch, now: datetime) -> pl.Data
     """
     stored = jobs.known(con, site.key, batch.jobs, by_time=site.jobs.by_time, prefixes=site.jobs.prefixes)
     batch = site.jobs.settled(batch, stored)
-    rows = batch.jobs.join(batch.twins, on="job_id", how="left")
+    rows = batch.jobs.join(batch.twins, on="job_id", how="left").join(batch.lacking, on="job_id", how="left")
+    rows = _still_lacked(rows, stored)
     if site.rules.prices:
-        waiting = jobs.unpriced(con, site.key).join(rows, on="job_id", how="anti")
+        taken = returns.taken(con, site.key)
+        # No file of now need hold a job that waits for a price, or of which pages are taken back.
+        waiting = pl.concat([jobs.unpriced(con, site.key), jobs.named(con, site.key, taken["job_id"].to_list())])
+        waiting = waiting.unique("job_id").join(rows, on="job_id", how="anti")
         stored = pl.concat([stored.join(waiting, on="job_id", how="anti"), waiting])
-        rows = pl.concat([rows, waiting.select(rows.columns)])
-        rows = priced(rows, history.past(con, site.key), site.rules)
+        rows = pl.concat([rows, waiting.with_columns(refunded=pl.lit(value=False)).select(rows.columns)])
+        # A file leaves the cost out, so what is stored stands for it: lowered already, if pages were taken back.
+        whole = pl.col("job_id").is_in(taken["job_id"].implode())
+        rows = rows.with_columns(cost=pl.when(whole).then(pl.lit(None, COST)).otherwise("cost"))
+        rows = lowered(priced(rows, history.past(con, site.key), site.rules), taken)
     return revised(rows, stored, site.key, now)
+
+
+def _still_lacked(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """What a report once lacked is a person's to decide, whatever later ones say; the first of them is named."""
+    before = stored.select("job_id", before="lacked_by")
+    rows = rows.join(before, on="job_id", how="left", maintain_order="left")
+    return rows.with_columns(lacked_by=pl.coalesce("before", "lacked_by")).drop("before")
+
+
+def _taken_back(con: Connection, site: Site, rows: pl.DataFrame, now: datetime) -> bool:
+    """Record the rows that take pages back, each with the print that it surely means; whether there are new ones."""
+    known = returns.known(con, site.key)
+    new = rows.join(known, on="row_id", how="anti")
+    if new.is_empty():
+        return False
+    prints = jobs.of_users(con, site.key, new["username"].unique().to_list())
+    returns.found(con, site.key, new, matched(new, prints, known), now)
+    return True
 
 
 def _follow(con: Connection, site: str, users: pl.DataFrame, now: datetime) -> None:

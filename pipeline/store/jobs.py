@@ -63,6 +63,16 @@ def unpriced(con: Connection, site: str) -> pl.DataFrame:
     )
 
 
+def named(con: Connection, site: str, job_ids: Collection[str]) -> pl.DataFrame:
+    """Some jobs of a site by id: PrintJobs, the latest revision of each."""
+    return latest(
+        query(
+            con, "SELECT * FROM print_jobs WHERE site = $site AND list_contains($ids, job_id)",
+            site=site, ids=list(job_ids),
+        )
+    )  # fmt: skip
+
+
 def append(con: Connection, news: pl.DataFrame) -> pl.DataFrame:
     """Append new revisions (PrintJobs) inside a transaction, and give them back."""
     news = tables.checked("print_jobs", news)

@@ -22,7 +22,7 @@ from pipeline.errors import PermanentError
 from pipeline.store.export import proven_export
 from pipeline.store.sql import Connection
 
-VERSION = 5
+VERSION = 6
 
 BOOKS = {
     "charge": """
@@ -76,6 +76,11 @@ BOOKS = {
     "invitation_event": """
         site VARCHAR NOT NULL, coworker_id BIGINT NOT NULL, n BIGINT NOT NULL, operator VARCHAR NOT NULL,
         happened_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (site, coworker_id, n)""",
+    "return_event": """
+        site VARCHAR NOT NULL, row_id VARCHAR NOT NULL, n BIGINT NOT NULL, state VARCHAR NOT NULL,
+        stamped_at TIMESTAMPTZ NOT NULL, username VARCHAR NOT NULL, printer VARCHAR NOT NULL, pages BIGINT NOT NULL,
+        job_id VARCHAR, prints VARCHAR NOT NULL, operator VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+        happened_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (site, row_id, n)""",
     "memory": """
         site VARCHAR NOT NULL, name VARCHAR NOT NULL, n BIGINT NOT NULL, value VARCHAR NOT NULL,
         happened_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (site, name, n)""",
@@ -139,6 +144,10 @@ STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE nexudus_customers ADD COLUMN ezeep_blue_free BOOLEAN",
         "ALTER TABLE nexudus_customers ADD COLUMN ezeep BOOLEAN",
         "ALTER TABLE nexudus_customers ADD COLUMN ezeep_free BOOLEAN",
+    ),
+    6: (
+        f"CREATE TABLE return_event ({BOOKS['return_event']})",
+        "ALTER TABLE print_jobs ADD COLUMN lacked_by VARCHAR",
     ),
 }
 """For each version the statements that lead to it from the one before. A step that has landed is never changed."""

@@ -20,7 +20,7 @@ from pipeline.domain.money.attribution import counts, owned
 from pipeline.domain.money.credits import Payment, payment, shared_payment, too_large, usable
 from pipeline.domain.money.history import NO_PAST, Era, Past, eras
 from pipeline.domain.money.payers import pooled, with_payer
-from pipeline.domain.money.reasons import HELD, OVERRULED, SHOWN, WAIVED, with_reason
+from pipeline.domain.money.reasons import CHARGED_AND_MISSING, HELD, OVERRULED, SHOWN, WAIVED, with_reason
 from pipeline.domain.money.references import code_of, references
 from pipeline.domain.money.reversals import ORIGINALS, overruled, reopened, standing
 from pipeline.domain.money.sharing import periods
@@ -30,7 +30,7 @@ _MOST_LINES = 36  # a reference has one digit of base 36 for the sequence
 _ROWS = 500_000  # jobs whose lines are made at a time
 _DECIDES = [
     "job_id", "revision", "printed_at", "username", "printer", "paper", "pages", "color_pages", "cost", "allowed",
-    "printed", "refunded", "job_type", "shared_account", "twin",
+    "printed", "refunded", "job_type", "shared_account", "twin", "lacked_by",
 ]  # fmt: skip
 _ORDER = ("printed_at", "job_id", "ref")
 _LINE = [name for name in tables.columns("print_charges").names() if name not in {"ref", "site"}]
@@ -54,7 +54,8 @@ def print_charges(
 
     Decided are mature jobs since `charge_from` that count, are attributed and have no line yet, or whose lines were all
     reversed. A job with lines is looked at again when its row changed: what no longer counts is reversed; another cost,
-    or a rule that held it, is reversed and decided again. Means in order: free, credits, money; else held (design 5).
+    or a rule that held it, is reversed and decided again; where a later report lacks it, its reversal is held. Means in
+    order: free, credits, money; else held (design 5).
 
     Args:
         jobs: PrintJobs, the latest revision of each job.
@@ -171,6 +172,9 @@ def _cases(
     again &= all_open | ~pl.col("pending")
     mature = pl.col("printed_at") <= now - timedelta(minutes=rules.maturity_minutes)
     chargeable = counts() & ~pl.col("shared_account")
+    # A report may lack a job for another reason than a refund: a person decides, once.
+    lacked = pl.col("lacked_by").is_not_null() & chargeable
+    first = pl.col("decided_revision").is_null() | ~lacked
     return (
         owned(jobs, names, assigned)
         .join(before, on="job_id", how="left", maintain_order="left")
@@ -183,11 +187,12 @@ def _cases(
             ),
             decide=chargeable
             & pl.when(stood)
-            .then(((changed & differs) | again) & (all_open | lacks))
-            .otherwise(again | (pl.col("ours") & _charged_since(rules) & mature)),
+            .then(((changed & differs & ~lacked) | again) & (all_open | lacks))
+            .otherwise(again | (pl.col("ours") & _charged_since(rules) & mature & first)),
             # A person who lets a job be decided again has seen what held it, unless it costs something else now.
             asked=pl.when(again & (pl.col("amount") == pl.col("asked_amount"))).then("asked"),
-            undo=changed & (differs | ~chargeable),
+            undo=changed & pl.when(lacked).then(~pl.col("waiting")).otherwise(differs | ~chargeable),
+            ask=lacked,
         )
         .filter(pl.col("decide") | pl.col("undo"))
         .with_columns(pl.col("sales", "credits", "waives").fill_null(0))
@@ -202,14 +207,23 @@ def _undone(cases: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
         standing(ledger)
         .filter((pl.col("stands") == "live") & ~pl.col("kept"))
         .drop("revision", "rule")
-        .join(cases.filter("undo").select("job_id", "revision", "decide"), on="job_id")
+        .join(cases.filter("undo").select("job_id", "revision", "decide", "ask", "lacked_by"), on="job_id")
+        .filter(~pl.col("ask") | (pl.col("kind") != "waive"))
         .with_columns(
             kind="undo_" + pl.col("kind"),
             undoes="ref",
             was_held=_held(),
-            state=pl.when(pl.col("kind") == "waive").then(pl.lit("confirmed")).otherwise(pl.lit("priced")),
-            rule=pl.when("decide").then(pl.lit("job_changed")).otherwise(pl.lit("no_longer_counts")),
-            reason=pl.lit(None, pl.String),
+            state=pl.when(pl.col("kind") == "waive")
+            .then(pl.lit("confirmed"))
+            .when("ask")
+            .then(pl.lit("held"))
+            .otherwise(pl.lit("priced")),
+            rule=pl.when("ask")
+            .then(pl.lit("row_missing"))
+            .when("decide")
+            .then(pl.lit("job_changed"))
+            .otherwise(pl.lit("no_longer_counts")),
+            reason=pl.when("ask").then(pl.format(CHARGED_AND_MISSING, "lacked_by")),
         )
         .select(*_LINE, "was_held")
     )
@@ -237,6 +251,7 @@ def _decided(jobs: pl.DataFrame, rules: SiteRules) -> pl.DataFrame:
         "zero_cost": pl.col("amount") == 0,
         "voided_before": pl.col("voided"),
         "twin": pl.col("twin").is_not_null(),
+        "row_missing": pl.col("lacked_by").is_not_null(),
         "above_max_charge": pl.col("amount") > rules.max_charge,
         "customer_gone": pl.col("gone"),
     }

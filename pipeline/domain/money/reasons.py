@@ -33,6 +33,8 @@ RULES = {
     " charge them, or void it",
     "twin": "the files do not tell this print from print {twin}: they may be one. Look at both with `printbridge"
     " explain`; retry this line to charge {amount} cents, or void it",
+    "row_missing": "the later report {lacked_by} covers the time of this print and lacks its row; if the print was"
+    " taken back, void this line; if not, retry it to charge {amount} cents",
     "above_max_charge": "the cost is {amount} cents, above max_charge ({max_charge}); check the job in PaperCut, then"
     " retry this line to charge it, or void it",
     "customer_gone": "customer {coworker_id} is archived or no longer in Nexudus; invoice {amount} cents by hand and"
@@ -51,6 +53,12 @@ RULES = {
 }
 """Every value of the column rule, with what it means."""
 
+CHARGED_AND_MISSING = (
+    "the later report {} covers the time of this print and lacks its row; if the print was taken back, retry this line"
+    " to give back what it charged; if not, void it, and the charge stands"
+)
+"""The reason of a held reversal of the rule row_missing."""
+
 TITLES = {
     "too_many_changes": "The job changed more often than lines can be made for it",
     "overdrawn": "Too few credits, and the customer may not be charged money",
@@ -59,6 +67,7 @@ TITLES = {
     "fractional_cost": "The cost is no whole number of credits",
     "voided_before": "The job was voided before and has a cost again",
     "twin": "Two prints that the files do not tell apart",
+    "row_missing": "A later report lacks the print",
     "above_max_charge": "The cost is above the largest charge of the site",
     "customer_gone": "The customer is archived or gone from Nexudus",
     "credit_too_large": "A credit above the limit of the site would pay",
@@ -68,13 +77,16 @@ TITLES = {
 
 WAIVED = ("free", "zero_cost")
 HELD = (
-    "too_many_changes", "no_price", "cost_unknown", "fractional_cost", "voided_before", "twin", "above_max_charge",
-    "customer_gone", "credit_too_large", "too_many_credits", "overdrawn",
+    "too_many_changes", "no_price", "cost_unknown", "fractional_cost", "voided_before", "twin", "row_missing",
+    "above_max_charge", "customer_gone", "credit_too_large", "too_many_credits", "overdrawn",
 )  # fmt: skip
-OVERRULED = ("fractional_cost", "voided_before", "twin", "above_max_charge", "too_many_credits", "overdrawn")
+OVERRULED = (
+    "fractional_cost", "voided_before", "twin", "row_missing", "above_max_charge", "too_many_credits", "overdrawn",
+)  # fmt: skip
 """What a person overrules who retries the line; the others hold it again for as long as they apply."""
 SHOWN = (
     "cost", "amount", "standing", "printer", "paper", "pages", "color_pages", "coworker_id", "left_cents", "twin",
+    "lacked_by",
 )  # fmt: skip
 """The columns whose values stand in the reasons."""
 

@@ -240,6 +240,9 @@ def _job_findings(books: pl.DataFrame, rules: SiteRules, now: datetime) -> pl.Da
     charged_stranger = ~pl.col("attributed") & (told > 0)
     changed = pl.col("revision") > pl.col("decided")
     explanations = {
+        "a later report lacks it, so a person decides whether it was taken back": pl.col("lacked_by").is_not_null()
+        & entered
+        & silent,
         "a person refused to reverse its charge of {told} cents": pl.col("kept"),
         "the row changed in PaperCut at {seen} UTC and is decided in the next run": changed
         & (pl.col("first_seen_at") > settled_before),

@@ -64,6 +64,7 @@ class CsvReport:
     """A `Layout`: columns by the names in the header row. People join and edit such files, so a row may repeat."""
 
     repeats = True
+    takes_back = False
 
     def __init__(self, columns: Mapping[str, str], *, day_first: bool | None = None) -> None:
         """Take the headers that the configuration names.

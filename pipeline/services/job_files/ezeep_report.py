@@ -5,7 +5,7 @@ What belongs here: finding the columns that bridge.toml names, and one row as a 
 
 No report of ezeep is public, so no header is guessed. A row without an e-mail is refused with its reason: the report
 was made with the e-mails blanked. A job that failed did not print; a status that nobody knows is no reason to print for
-free.
+free. A row with pages below 0 takes so many back of a print that it does not name.
 """
 
 from __future__ import annotations
@@ -32,14 +32,20 @@ STATUS = {
 }
 """What a status says of whether a job was printed; a line with any other is not read, and named."""
 
+_MINUS = "-\N{MINUS SIGN}"
+
 _HEADER_WITHIN = 20
 """So many lines may stand before the header."""
 
 
 class EzeepReport:
-    """A `Layout`: the columns that bridge.toml names. Reports may overlap, so a row may come twice."""
+    """A `Layout`: the columns that bridge.toml names. Reports may overlap, so a row may come twice.
+
+    ezeep knows no refund: one shows in a row with pages below 0, or in one that a later report lacks.
+    """
 
     repeats = True
+    takes_back = True
 
     def __init__(self, columns: Mapping[str, str], *, hours: int, day_first: bool | None = None) -> None:
         """Take the headers that the configuration names.
@@ -112,6 +118,7 @@ class _Table:
         grey = "colour" not in self._positions or not flag("colour", field("colour"))
         counted = "color_pages" in self._positions
         pages = _pages(field("pages"))
+        coloured = field("color_pages").lstrip(_MINUS) if pages < 0 else field("color_pages")
         moment = self._at(field("printed_at"))
         return FileJob(
             printed_at=moment.at,
@@ -119,7 +126,7 @@ class _Table:
             username=username,
             printer=field("printer"),
             pages=pages,
-            color_pages=whole("color_pages", field("color_pages")) if counted else 0 if grey else pages,
+            color_pages=whole("color_pages", coloured) if counted else 0 if grey else pages,
             copies=whole("copies", field("copies")),
             duplex=flag("duplex", field("duplex")),
             cost=None,
@@ -129,13 +136,9 @@ class _Table:
 
 
 def _pages(cell: str) -> int:
-    if cell.startswith("-"):
-        raise ValueError(
-            "takes pages back and does not say of which print: delete its sale in Nexudus or give its credits back"
-        )
     if not cell:
         raise ValueError("has no number of pages")
-    return whole("pages", cell)
+    return whole("pages", cell) if cell[0] not in _MINUS else -whole("pages", cell[1:])
 
 
 def _printed(cell: str) -> bool:

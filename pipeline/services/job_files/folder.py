@@ -23,7 +23,8 @@ import polars as pl
 
 from pipeline.errors import ConfigError, TransientError, UnsafeError
 from pipeline.services.job_files.identity import MOST, merged, named, settled, twins_of
-from pipeline.services.printing import JOB_COLUMNS, SLACK_DAYS, JobBatch, utc
+from pipeline.services.job_files.taken_back import File, compared, lowered_since, returns_of
+from pipeline.services.printing import JOB_COLUMNS, RETURNS, SLACK_DAYS, JobBatch, utc
 
 LOOK_BACK = timedelta(days=3)
 """Files changed this shortly before the newest one are read again each time, changed or not."""
@@ -38,7 +39,10 @@ _UNDECODABLE = re.compile("[\ud800-\udfff]")
 
 
 class FileJob(NamedTuple):
-    """One job line: `JOB_COLUMNS` without job_id; `printed_at` is the server's wall-clock time."""
+    """One job line: `JOB_COLUMNS` without job_id; `printed_at` is the server's wall-clock time.
+
+    With pages below 0 it is no print, but takes so many pages of one back.
+    """
 
     printed_at: datetime
     exact: bool  # whether the line names the second
@@ -67,9 +71,12 @@ class Layout(Protocol):
 
     Attributes:
         repeats: whether a file may tell one print twice, so that two equal lines need not be two prints.
+        takes_back: whether a refund shows in other rows only: in one with pages below 0, or in one that a later file
+            lacks (`taken_back.py`).
     """
 
     repeats: bool
+    takes_back: bool
 
     def covers(self, name: str) -> bool:
         """Whether a file of this name holds jobs."""
@@ -127,7 +134,8 @@ class JobFolder:
 
     def settled(self, batch: JobBatch, stored: pl.DataFrame) -> JobBatch:
         """The batch with every print under the name that it is stored under; see `identity.settled`."""
-        return settled(batch, stored)
+        batch = settled(batch, stored)
+        return lowered_since(batch, stored) if self._layout.takes_back else batch
 
     def newest(self) -> str:
         """How every file looks now."""
@@ -160,7 +168,7 @@ class JobFolder:
         stamps = self._look()
         first = since - timedelta(days=SLACK_DAYS)
         due = [name for name, stamp in stamps.items() if stamp.changed_at >= first]
-        return self._batch(due, stamps, {}, since, "")
+        return self._batch(due, stamps, {}, since, "", judge=self._layout.takes_back)
 
     def close(self) -> None:
         """Nothing to let go of: files are open only while they are read."""
@@ -182,9 +190,11 @@ class JobFolder:
         return {name: Stamp(status.st_size, status.st_mtime_ns) for name, status in found}
 
     def _batch(
-        self, due: Sequence[str], stamps: dict[str, Stamp], seen: dict[str, Stamp], since: datetime, cursor: str
-    ) -> JobBatch:
-        frames, problems = [JOB_COLUMNS.to_frame().with_columns(twin=pl.lit(None, pl.String))], list[str]()
+        self, due: Sequence[str], stamps: dict[str, Stamp], seen: dict[str, Stamp], since: datetime, cursor: str,
+        *, judge: bool = False,
+    ) -> JobBatch:  # fmt: skip
+        """The jobs of some files; `judge`: those are all files of that time, so what one lacks is looked at."""
+        files, returns, problems = list[File](), [RETURNS.to_frame()], list[str]()
         newest = max((stamp.changed_at for stamp in stamps.values()), default=since)
         for name in due:
             stamp, before = stamps[name], seen.get(name)
@@ -197,17 +207,25 @@ class JobFolder:
                 continue
             if rest and newest - stamp.changed_at > AT_REST:
                 lines.append(rest)
+                rest = ""
             elif rest and stamp == before:
                 problems.append(
                     f"{name}:{len(lines) + 1}: the last line still has no line end; it is read when it has one, or "
                     f"when a file newer by {AT_REST} lies beside it"
                 )
             jobs, bad = self._parse(lines)
-            rows, crowded = self._named(jobs, lines)
-            frames.append(rows.filter(pl.col("printed_at") >= since))
+            back = pl.DataFrame([job for _, job in jobs if job.pages < 0], schema=_ROWS, orient="row")
+            back = back.with_columns(utc(pl.col("printed_at"), self._timezone))
+            returns.append(returns_of(back.filter(pl.col("printed_at") >= since)))
+            rows, crowded = self._named([each for each in jobs if each[1].pages >= 0], lines)
+            files.append(File(name, rows.filter(pl.col("printed_at") >= since), not (rest or bad or crowded)))
             problems += _sentences(name, [*bad, *crowded])
-        rows = merged(frames)
-        return JobBatch(rows.select(JOB_COLUMNS.names()), cursor, problems, twins_of(rows))
+        rows = merged([_no_rows(), *(file.rows for file in files)])
+        batch = JobBatch(
+            rows.select(JOB_COLUMNS.names()), cursor, problems, twins_of(rows),
+            pl.concat(returns).unique("row_id", maintain_order=True),
+        )  # fmt: skip
+        return compared(batch, files, judge=judge) if self._layout.takes_back else batch
 
     def _lines(self, name: str) -> tuple[list[str], str]:
         """The complete lines of a file, and the text after the last line end. A character cut in half waits, too.
@@ -266,6 +284,10 @@ class JobFolder:
         reason = f"more than {MOST:,} lines have this second and number of pages, and cannot be told apart"
         rows = rows.filter(pl.col("job_id").is_not_null()).with_columns(utc(pl.col("printed_at"), self._timezone))
         return rows.select(*JOB_COLUMNS.names(), "twin"), [(number, reason) for number in crowded]
+
+
+def _no_rows() -> pl.DataFrame:
+    return JOB_COLUMNS.to_frame().with_columns(twin=pl.lit(None, pl.String))
 
 
 def _sentences(name: str, problems: Iterable[tuple[int, str]]) -> Iterator[str]:

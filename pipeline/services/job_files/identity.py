@@ -134,7 +134,7 @@ def settled(batch: JobBatch, stored: pl.DataFrame) -> JobBatch:
         stored = stored.with_columns(twin=pl.lit(None, pl.String))
     read = batch.jobs.join(batch.twins, on="job_id", how="left")
     known = stored.select(pl.col(name).cast(dtype) for name, dtype in _COLUMNS.items())
-    rows = _together([known, read.select(known.columns)]).slice(known.height)
+    rows = together([known, read.select(known.columns)]).slice(known.height)
     return replace(batch, jobs=rows.select(JOB_COLUMNS.names()).sort("printed_at", "job_id"), twins=twins_of(rows))
 
 
@@ -147,7 +147,7 @@ def merged(files: Sequence[pl.DataFrame]) -> pl.DataFrame:
     Raises:
         UnsafeError: a second holds more than `MOST` prints.
     """
-    return _together(files).unique("job_id", keep="last").sort("printed_at", "job_id")
+    return together(files).unique("job_id", keep="last").sort("printed_at", "job_id")
 
 
 def twins_of(rows: pl.DataFrame) -> pl.DataFrame:
@@ -155,7 +155,7 @@ def twins_of(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.col("twin").is_not_null()).select(TWINS.names()).sort("job_id")
 
 
-def _together(files: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def together(files: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """All rows in the order of the files, named alike, with what later files leave out."""
     rows = pl.concat(files)
     names = _names(files) if len(files) > 1 else {}

@@ -31,6 +31,7 @@ class PrintLog:
     """A `Layout`: positions instead of a header. PaperCut itself writes each print once: equal lines are two prints."""
 
     repeats = False
+    takes_back = False
 
     def __init__(self, columns: Mapping[str, str], *, day_first: bool | None = None) -> None:
         """Take the positions that the configuration changes.

@@ -12,7 +12,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.campaign.campaigns import CAMPAIGNS, Scale
+from tests.campaign.campaigns import CAMPAIGNS
+from tests.campaign.scale import Scale
 
 
 def main() -> int:

@@ -11,12 +11,12 @@ import math
 import multiprocessing
 import os
 import random
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +25,11 @@ from rich.table import Table
 
 from pipeline.dagster.runs import SYNC
 from tests.campaign import directories, mutants, mutation, power, replay, runs, states
-from tests.campaign.crashes import FAULTS, crashing, pairs
+from tests.campaign.crashes import FAULTS, Crashes, crashing, pairs
 from tests.campaign.model import VARIANTS, Step, Variant, Walk
 from tests.campaign.organisations import organised, violation
+from tests.campaign.reports import reporting
+from tests.campaign.scale import Row, Say, Scale, folder_of_its_own
 from tests.campaign.simulation import CHARGING, EVERYTHING, Simulation, simulated
 from tests.campaign.syncs import syncing
 
@@ -44,29 +46,7 @@ LOT = 100
 """Random worlds that one process looks at before another sandbox is started."""
 
 
-class Row(NamedTuple):
-    """One line of the table."""
-
-    test: str
-    wanted: str
-    reached: str
-    good: bool
-
-
-class Scale(NamedTuple):
-    """How far the campaigns go. `minutes` ends each of the long ones, whatever they have reached."""
-
-    seed: int
-    jobs: int
-    kills: int
-    steps: int
-    rounds: int
-    worlds: int
-    sample: int
-    minutes: float
-
-
-Say = Callable[[str], None]
+World = Callable[[Path], AbstractContextManager[Crashes]]
 
 
 def model(_scale: Scale, _say: Say) -> Row:
@@ -85,10 +65,10 @@ def model(_scale: Scale, _say: Say) -> Row:
     )  # fmt: skip
 
 
-def crashes(scale: Scale, say: Say) -> Row:
+def crashes(scale: Scale, say: Say, world_of: World = crashing) -> Row:
     """Every point with every fault."""
     end, done, bad = time.monotonic() + scale.minutes * 60, 0, ""
-    with _folder() as folder, crashing(folder) as world:
+    with folder_of_its_own() as folder, world_of(folder) as world:
         points = world.points()
         every = pairs(points, scale.seed)
         while done < len(every) and time.monotonic() < end and not bad:
@@ -98,7 +78,8 @@ def crashes(scale: Scale, say: Say) -> Row:
                 say(f"seed {scale.seed}, pairs {done} to {done + len(batch)}: {batch}: {finding}")
             done += len(batch)
     return Row(
-        f"crash points: {len(points)} points x {len(FAULTS)} faults", "100 % of pairs, 0 double, 0 lost",
+        f"crash points at {world.site}: {len(points)} points x {len(FAULTS)} faults",
+        "100 % of pairs, 0 double, 0 lost",
         bad or f"{done} of {len(every)} pairs, {world.kills} kills, 0 double, 0 lost", not bad and done == len(every),
     )  # fmt: skip
 
@@ -106,7 +87,7 @@ def crashes(scale: Scale, say: Say) -> Row:
 def powerless(scale: Scale, say: Say) -> Row:
     """Every commit with every loss of power."""
     end, done, bad, chance = time.monotonic() + scale.minutes * 60, 0, "", random.Random(scale.seed)
-    with _folder() as folder, crashing(folder) as world:
+    with folder_of_its_own() as folder, crashing(folder) as world:
         commits = world.commits()
         every = pairs(commits, scale.seed, tuple(power.LOSSES))
         while done < len(every) and time.monotonic() < end and not bad:
@@ -216,7 +197,7 @@ def _stories(goal: Goal, number: int, scale: Scale, say: Say, name: str) -> list
 def _story(goal: Goal) -> Told:
     """Go on with a story until there is enough of it."""
     with (
-        _folder() as folder,
+        folder_of_its_own() as folder,
         simulated(folder, goal.seed, goal.weights, assets=goal.assets, prints=goal.prints) as told,
     ):
         try:
@@ -247,7 +228,7 @@ def seeded_bugs(_scale: Scale, say: Say) -> Row:
     table = Table("bug", "noticed by", "killed")
     alive: list[str] = []
     for name, mutant in mutants.MUTANTS.items():
-        with _folder() as folder:
+        with folder_of_its_own() as folder:
             dead = mutants.killed(mutant, folder)
         table.add_row(name, mutant.killer.split("::")[-1], "yes" if dead else "NO")
         alive += [] if dead else [name]
@@ -264,7 +245,10 @@ def mutations(scale: Scale, say: Say) -> Row:
     paths = [path for room in rooms.values() for path in room]
     end, found, every = time.monotonic() + scale.minutes * 60, list[mutation.Trial](), mutation.every(paths)
     wanted = mutation.sampled(every, scale.sample, scale.seed)
-    with _folder() as folder, mutation.trials(folder, budget=mutation.BUDGET if scale.sample else math.inf) as trials:
+    with (
+        folder_of_its_own() as folder,
+        mutation.trials(folder, budget=mutation.BUDGET if scale.sample else math.inf) as trials,
+    ):
         for path, change in wanted:
             if time.monotonic() < end:
                 found.append(trials.tried(path, change))
@@ -285,10 +269,10 @@ def mutations(scale: Scale, say: Say) -> Row:
     )  # fmt: skip
 
 
-def overlap(scale: Scale, say: Say) -> Row:
+def overlap(scale: Scale, say: Say, world_of: World = crashing) -> Row:
     """Two to four processes that start within 50 ms."""
     end, chance, done, wrong = time.monotonic() + scale.minutes * 60, random.Random(scale.seed), 0, ""
-    with _folder() as folder, crashing(folder) as world:
+    with folder_of_its_own() as folder, world_of(folder) as world:
         while done < scale.rounds and time.monotonic() < end and not wrong:
             world.prepare()
             begun = [runs.started(world.order()) for _ in range(chance.randint(2, 4))]
@@ -300,7 +284,8 @@ def overlap(scale: Scale, say: Say) -> Row:
                 say(f"seed {scale.seed}, round {done}: {finding}")
         wrong = wrong or str(world.settled())
     return Row(
-        "overlap of 2 to 4 processes", f"{scale.rounds} rounds, 0 double", wrong or f"{done} rounds, 0 double",
+        f"overlap of 2 to 4 processes at {world.site}", f"{scale.rounds} rounds, 0 double",
+        wrong or f"{done} rounds, 0 double",
         not wrong and done >= scale.rounds,
     )  # fmt: skip
 
@@ -345,7 +330,7 @@ def _lot(lot: Lot) -> Seen:
     """Look at one world after the other."""
     logging.disable(logging.CRITICAL)  # thousands of writes go wrong on purpose
     done, wrong = 0, list[str]()
-    with _folder() as folder, syncing(folder) as syncs:
+    with folder_of_its_own() as folder, syncing(folder) as syncs:
         while done < lot.worlds and time.time() < lot.end and len(wrong) < 10:
             wrong += filter(None, [syncs.violation(lot.seed + done)])
             done += 1
@@ -357,7 +342,7 @@ def ezeep(scale: Scale, say: Say) -> Row:
     end, done, wrong = time.monotonic() + scale.minutes * 60, 0, ""
     happened: Counter[str] = Counter()
     while done < scale.rounds and time.monotonic() < end and not wrong:
-        with _folder() as folder, organised(folder, scale.seed + done) as story:
+        with folder_of_its_own() as folder, organised(folder, scale.seed + done) as story:
             wrong = violation(story, ROUNDS)
             happened += story.happened
         done += ROUNDS
@@ -367,6 +352,18 @@ def ezeep(scale: Scale, say: Say) -> Row:
         "users of ezeep organisations",
         f"{scale.rounds} rounds, 0 foreign users touched, no e-mail twice, everybody in place, at rest",
         wrong or f"{done} rounds, 0 violations ({counts})", not wrong and done >= scale.rounds,
+    )  # fmt: skip
+
+
+def reports(scale: Scale, say: Say) -> Row:
+    """A story of a site on ezeep: jobs by the thousand, a kill now and then, a fifth of the calls faulted."""
+    with folder_of_its_own() as folder, reporting(folder) as world:
+        finding, share = world.story(scale.seed, scale.jobs, scale.minutes * 60), world.share()
+        say(f"seed {scale.seed}: {finding or dict(world.happened)}")
+    return Row(
+        "charges from reports", f">= {scale.jobs:,} jobs, >= 20 % of writes faulted, 0 double, 0 lost",
+        str(finding) or f"{2 * world.cycle:,} jobs, {world.kills} kills, {share:.1%} of {world.writes:,} writes"
+        " faulted, 0 double, 0 lost", not finding and 2 * world.cycle >= scale.jobs and share >= 0.2,
     )  # fmt: skip
 
 
@@ -383,10 +380,6 @@ def plans(scale: Scale, say: Say) -> Row:
 CAMPAIGNS: dict[str, Callable[[Scale, Say], Row]] = {
     "model": model, "plans": plans, "users": users, "ezeep": ezeep, "bugs": seeded_bugs, "mutation": mutations,
     "overlap": overlap, "crashes": crashes, "power": powerless, "charging": charging, "stateful": stateful,
+    "ezeep-overlap": partial(overlap, world_of=reporting), "ezeep-crashes": partial(crashes, world_of=reporting),
+    "ezeep-charging": reports,
 }  # fmt: skip
-
-
-@contextmanager
-def _folder() -> Generator[Path]:
-    with tempfile.TemporaryDirectory(prefix="printbridge-") as folder:
-        yield Path(folder)

@@ -64,24 +64,35 @@ class Crashes:
     """
 
     harness: Harness
+    site: str = "london"
+    watched: tuple[str, ...] = runs.Order.watched
     granted: dict[int, int] = field(default_factory=lambda: {102: GRANT})
-    charged: list[int] = field(default_factory=list[int])
-    fresh: list[int] = field(default_factory=list[int])
+    charged: list[Any] = field(default_factory=list[Any])
+    fresh: list[Any] = field(default_factory=list[Any])
     cycle: int = 0
     kills: int = 0
     refused: int = 0
 
     def order(self, **fields: Any) -> runs.Order:
         """A run of this world."""
-        return runs.Order(dict(os.environ), self.harness.config, **fields)
+        given = {"sites": (self.site,), "watched": self.watched, **fields}
+        return runs.Order(dict(os.environ), self.harness.config, **given)
 
     def prepare(self) -> None:
         """New jobs, and the refund of older ones."""
         self.cycle += 1
         for _ in range(min(2, len(self.charged))):
-            self.harness.refund(self.charged.pop(0))
-        self.fresh += [self.harness.print_job(name, 10 + self.cycle % 40)["job_id"] for name in (PAYER, HOLDER)]
+            self.refund(self.charged.pop(0))
+        self.fresh += [self.printed(name) for name in (PAYER, HOLDER)]
         self.harness.advance(minutes=31)
+
+    def printed(self, username: str) -> Any:
+        """A new job; its id at the server."""
+        return self.harness.print_job(username, 10 + self.cycle % 40)["job_id"]
+
+    def refund(self, job: Any) -> None:
+        """Staff take a job back."""
+        self.harness.refund(job)
 
     def points(self) -> list[str]:
         """The points of one cycle, found by counting; of a read only its beginning, as it changes nothing."""
@@ -130,15 +141,15 @@ class Crashes:
         except PermanentError:
             self.refused += 1
             backup.restore(sites.store, made, sites.names, sites.clock())
-            recover_site(sites["london"], "test")
+            recover_site(sites[self.site], "test")
             self._compared_with_the_credit()
-            self.harness.resume("london", "charges")
+            self.harness.resume(self.site, "charges")
         return self.settled()
 
     def _compared_with_the_credit(self) -> None:
         """A person finds out which of the uses in doubt were made: the credit names one, and its number tells all."""
         with self.harness.sites.store.connect() as con:
-            lines = lines_of_site(con, "london").filter(pl.col("kind").is_in(["credit", "undo_credit"]))
+            lines = lines_of_site(con, self.site).filter(pl.col("kind").is_in(["credit", "undo_credit"]))
         sign = pl.when(pl.col("kind") == "credit").then(pl.col("amount_cents")).otherwise(-pl.col("amount_cents"))
         lines = lines.with_columns(cents=sign)
         used = self.granted[102] - sum(self.harness.credits().values())
@@ -170,8 +181,8 @@ class Crashes:
 
     def _open(self) -> bool:
         with self.harness.sites.store.connect() as con:
-            held = lines_in(con, "london", "held")
-            waiting = lines_in(con, "london", "priced", "sending", "unknown").height
+            held = lines_in(con, self.site, "held")
+            waiting = lines_in(con, self.site, "priced", "sending", "unknown").height
         sold = {sale["PurchaseOrder"] for sale in self.harness.sales()}
         for line in held.iter_rows(named=True):
             # What the reason asks of a person: look into Nexudus, then confirm or retry.

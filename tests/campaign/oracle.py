@@ -2,8 +2,9 @@
 
 What belongs here: comparing PaperCut's jobs with Nexudus' sales and credits. What does not: any table of printbridge.
 
-It relies on two facts of the worlds of this package: a job is paid either with money or with credits, whole; and the
-user name of customer N is `cN@example.com`. A sale belongs to the job that its notes name, whatever its reference.
+It relies on facts of the worlds of this package: a job is paid either with money or with credits, whole; the user name
+of customer N is `cN@example.com`; and no two jobs of ezeep have the same second and number of pages. A sale belongs to
+the job that its notes name, whatever its reference.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 Json = dict[str, Any]
 
 _JOB = re.compile(r"print job (\w+) at (\w+)")
+EZEEP_PAGE = 5
+"""What a page costs at the sites on ezeep, in cents."""
+_NAMED_SINCE, _DIGITS = datetime(2000, 1, 1, tzinfo=UTC), "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CUSTOMER = re.compile(r"c(\d+)@example\.com")
 
 
@@ -45,8 +50,8 @@ def examine(state: Json, granted: Mapping[int, int], skip: frozenset[tuple[str, 
     finding, (sold, left) = Finding(), _nexudus(state["nexudus"])
     unpaid: defaultdict[int, int] = defaultdict(int)
     for site, server in state["sites"].items():
-        for job in server["jobs"]:
-            amounts = sold.pop((site, job["job_id"]), [])
+        for job in map(_as_logged, server["jobs"]):
+            amounts = sold.pop((site, str(job["job_id"])), [])
             customer, due = _owed(job)
             label = f"job {job['job_id']} at {site} ({due} cents) has sales of {amounts}"
             if len(amounts) > 1 or sum(amounts) > due:
@@ -65,13 +70,26 @@ def examine(state: Json, granted: Mapping[int, int], skip: frozenset[tuple[str, 
     return finding
 
 
-def _nexudus(state: Json) -> tuple[dict[tuple[str, int], list[int]], defaultdict[int, int]]:
+def _as_logged(job: Json) -> Json:
+    """A job of ezeep as one of PaperCut: what is left of it, under the name that its report gives it."""
+    if "refunded_pages" not in job:
+        return job
+    left, second = job["pages"] - job["refunded_pages"], datetime.fromisoformat(job["at"]) - _NAMED_SINCE
+    number, name = int(second.total_seconds()) * 1024 + job["pages"] % 1024, ""
+    for _ in range(8):
+        number, digit = divmod(number, 36)
+        name = _DIGITS[digit] + name
+    done = {"allowed": True, "printed": job["status"] == "succeeded", "cost": left * EZEEP_PAGE}
+    return job | done | {"job_id": f"1{name}00", "refunded": not left}
+
+
+def _nexudus(state: Json) -> tuple[dict[tuple[str, str], list[int]], defaultdict[int, int]]:
     """The amounts of the sales of each job, and the credits that each customer has left."""
-    sold: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    sold: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for sale in state["coworkerproducts"]:
         named = _JOB.search(sale.get("Notes") or "")
         if named and not sale.get("Deleted"):
-            sold[named[2], int(named[1])].append(sale["Quantity"])
+            sold[named[2], named[1]].append(sale["Quantity"])
     left: defaultdict[int, int] = defaultdict(int)
     for credit in state["coworkerextraservices"]:
         if not credit.get("Deleted"):

@@ -66,6 +66,7 @@ class Order:
         tags: tags of the run.
         sites: the sites, one after the other.
         skew_hours: how far the clock of the run is ahead of the servers'.
+        watched: the steps whose points count; only there it is killed.
     """
 
     environment: dict[str, str]
@@ -77,10 +78,11 @@ class Order:
     tags: tuple[tuple[str, str], ...] = ()
     sites: tuple[str, ...] = ("london",)
     skew_hours: float = 0
+    watched: tuple[str, ...] = ("nexudus_print_charges", "print_user_sync")
 
 
 class Report(NamedTuple):
-    """How a run ended. `points` are those it passed in the load steps; a killed run reports nothing."""
+    """How a run ended. `points` are those it passed in the watched steps; a killed run reports nothing."""
 
     killed: bool
     failures: dict[str, str]
@@ -225,7 +227,7 @@ def _take(order: Order, answer: Pipe) -> None:
     for site in order.sites:
         with sites.hold(site):
             for name in order.steps:
-                points.active = name in {"nexudus_print_charges", "print_user_sync"}
+                points.active = name in order.watched
                 try:
                     STEPS[name](sites[site], run)
                 except PrintbridgeError as error:

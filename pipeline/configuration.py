@@ -84,8 +84,11 @@ def load_settings(path: Path | None = None) -> Settings:
         raise ConfigError(f"{path}: " + "; ".join(_problems(error)), "correct these keys in the file") from None
     missing = [name for name in settings.secret_names() if not os.environ.get(name)]
     if missing:
+        others = os.environ.keys() - settings.secret_names()
+        near = {name: difflib.get_close_matches(name, others, n=1, cutoff=0.85) for name in missing}
+        told = [f"{name} (did you mean {near[name][0]}?)" if near[name] else name for name in missing]
         raise ConfigError(
-            f"{path} names environment variables that are not set: {', '.join(missing)}",
+            f"{path} names environment variables that are not set: {', '.join(told)}",
             "set them in the environment or in the .env file beside bridge.toml",
         )
     return _with_absolute_paths(settings, path.parent.absolute())
@@ -100,6 +103,8 @@ def _problems(error: ValidationError) -> list[str]:
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(location[-1], _section(location).model_fields, n=1)
             sentences.append(f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else ""))
+        elif problem["type"] == "string_pattern_mismatch" and location[:1] == ["sites"] and len(location) == 2:
+            sentences.append(f"{key}: the name of a site is a small letter, then small letters, digits or _, 31 in all")
         elif problem["type"] == "missing":
             sentences.append(f"missing key {key}")
         else:

@@ -197,7 +197,7 @@ def site(**changes: str) -> str:
         (site(settle_minutes="1"), "sites.london.settle_minutes: Input should be greater than or equal to 2"),
         (
             LEAST.replace("sites.london", "sites.London"),
-            "sites.London: String should match pattern '^[a-z][a-z0-9_]{0,30}$'",
+            "sites.London: the name of a site is a small letter, then small letters, digits or _, 31 in all",
         ),
         ("mode = 'apply'\n", "missing key sites"),
         ("[sites]\n", "sites: Dictionary should have at least 1 item after validation, not 0"),
@@ -240,6 +240,8 @@ def test_a_secret_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "bridge.toml names environment variables that are not set: NEXUDUS_PASSWORD, PAPERCUT_DB_LONDON. What to do:"
         " set them in the environment or in the .env file beside bridge.toml"
     )
+    monkeypatch.setenv("PAPERCUT_DB_LODON", "postgresql://")
+    assert "NEXUDUS_PASSWORD, PAPERCUT_DB_LONDON (did you mean PAPERCUT_DB_LODON?)" in refusal(tmp_path, LEAST)
     with pytest.raises(ConfigError) as caught:
         secret("NEXUDUS_PASSWORD")
     assert str(caught.value) == (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from pipeline.cli.common import DONE, FAILED, AsJson, configured
+from pipeline.words import counted
 
 alerts = typer.Typer(help="Messages to people about what needs them.", no_args_is_help=True)
 
@@ -45,5 +46,5 @@ def alerts_check(*, as_json: AsJson = False) -> None:
         for alert in found:
             told = message(alert)
             console.lines(told.title, told.text.splitlines())
-        console.lines(f"{len(found)} causes", said)
+        console.lines(counted(len(found), "cause"), said)
     raise typer.Exit(FAILED if any(" failed: " in sentence for sentence in said) else DONE)

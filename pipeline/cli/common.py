@@ -70,6 +70,21 @@ def by_hand(site: str | None, *, dry_run: bool = False) -> dict[str, str]:
     return runs.tags(f"{runs.BY_HAND}: command of {operator_name()}", site, dry_run=dry_run)
 
 
+def ask(question: str) -> None:
+    """Go on only if a person says yes.
+
+    Raises:
+        typer.Abort: no.
+        typer.BadParameter: nobody answers, as in a script.
+    """
+    try:
+        agreed = typer.confirm(question)
+    except typer.Abort:
+        raise typer.BadParameter("nobody answered; where nobody can be asked add --yes") from None
+    if not agreed:
+        raise typer.Abort
+
+
 def worst(sites: Mapping[str, Mapping[str, Any]]) -> int:
     """Failed if a site failed, else stopped if a safety gate stopped one, else done."""
     if all(site["ok"] for site in sites.values()):

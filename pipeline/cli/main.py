@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -28,6 +29,7 @@ from pipeline.cli.common import (
     AsJson,
     Document,
     OneSite,
+    ask,
     by_hand,
     chosen_of,
     configured,
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from pipeline.site import Sites
 
 app = typer.Typer(
-    help="Keeps PaperCut print users in step with Nexudus customers and turns print jobs into credit use and charges.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -54,6 +55,14 @@ app.add_typer(held, name="held")
 app.add_typer(access, name="access")
 app.add_typer(alerts, name="alerts")
 app.add_typer(site_commands, name="site")
+
+
+@app.callback(invoke_without_command=True)
+def options(*, version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False) -> None:
+    """Keeps PaperCut print users in step with Nexudus customers and turns print jobs into credit use and charges."""
+    if version:
+        typer.echo(f"printbridge {metadata.version('printbridge')}")
+        raise typer.Exit
 
 
 def main() -> None:
@@ -72,7 +81,12 @@ def main() -> None:
 
 
 def _end(error: PrintbridgeError) -> NoReturn:
-    typer.echo(f"{type(error).__name__.removesuffix('Error')}: {error}", err=True)
+    kind = type(error).__name__.removesuffix("Error")
+    typer.echo(f"{kind}: {error}", err=True)
+    if "--json" in sys.argv:  # whoever reads the document reads nothing else
+        typer.echo(
+            json.dumps({"error": kind.lower(), "tried": error.tried, "remedy": error.remedy}, ensure_ascii=False)
+        )
     raise SystemExit(exit_code(error)) from None
 
 
@@ -240,7 +254,7 @@ def resume(
         for name, why in stopped.items():
             typer.echo(f"Site {site} is stopped for {name}: {why}", err=as_json)
         if not yes:
-            typer.confirm(f"Resume {', '.join(stopped)}?", abort=True)
+            ask(f"Resume {', '.join(stopped)}?")
         resumption.resume(sites[site], stopped, operator_name())
     if as_json:
         console.document({"site": site, "resumed": stopped})

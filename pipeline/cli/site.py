@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import AsJson, configured, operator_name
+from pipeline.cli.common import AsJson, ask, configured, operator_name
 
 site = typer.Typer(help="What a site is: its name, the numbers of its print jobs.", no_args_is_help=True)
 
@@ -52,7 +52,7 @@ def site_renumber(
     with configured() as sites:
         each = sites[name]
         if not yes:
-            typer.confirm(f"Was the PaperCut database of {each.name} replaced or restored?", abort=True)
+            ask(f"Was the PaperCut database of {each.name} replaced or restored?")
         renumber(each, operator_name())
     if as_json:
         console.document({"site": name})

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.domain.money.reasons import RULES
+from pipeline.domain.money.reasons import RULES, TITLES
 from pipeline.domain.money.references import PATTERN
 from pipeline.domain.names import email_key
 from pipeline.domain.people.accounts import by_default
@@ -248,8 +248,9 @@ def _job(con: Connection, site: str, job_id: str) -> tuple[str, list[str], pl.Da
         credit = f" from credit {line['credit_id']}" if line["credit_id"] else ""
         credit += f" of customer {line['credit_coworker_id']}" if line["credit_coworker_id"] else ""
         undoes = f", which reverses {line['undoes']}" if line["undoes"] else ""
-        rule = RULES[line["rule"]].partition("{")[0].rstrip(" ,;") if line["rule"] in RULES else line["rule"]
-        sentences.append(f"{line['ref']}: {what}{credit}{undoes}; {rule}. It is {line['state']}.")
+        rule = line["rule"]
+        why = f". {TITLES[rule]}" if rule in TITLES else f"; {RULES.get(rule, rule)}"  # the event below has the numbers
+        sentences.append(f"{line['ref']}: {what}{credit}{undoes}{why}. It is {line['state']}.")
         sentences += [
             f"  {event['happened_at']:%Y-%m-%d %H:%M:%S} UTC {event['state']}, by {event['actor']}: {event['detail']}"
             for event in history(con, line["ref"]).iter_rows(named=True)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def test_init_then_a_configuration_without_secrets(tmp_path: Path) -> None:
     place = {"PRINTBRIDGE_CONFIG": str(tmp_path / "bridge.toml"), "PRINTBRIDGE_HOME": str(tmp_path / "data")}
     absent = printbridge("run", code=2, **place)
     assert absent.err.startswith(f"Config: There is no configuration file {tmp_path}/bridge.toml. What to do: run `pri")
+    listed = printbridge("held", "list", "--json", code=2, **place)
+    assert listed.err == absent.err, "a person reads the same"
+    assert listed.document["error"] == "config"
+    assert f"{listed.document['tried']}. What to do: {listed.document['remedy']}" in listed.err
     assert printbridge("run", code=2, **place) == absent, "forked, the command must answer as when it is started anew"
 
     assert "Next: fill in both, then run `printbridge doctor`." in printbridge("init", **place).out
@@ -123,6 +128,10 @@ def test_a_site_that_fails_does_not_stop_the_next_one(folder: Path) -> None:
         )
 
 
+def test_the_version_is_told() -> None:
+    assert printbridge("--version").out == f"printbridge {metadata.version('printbridge')}\n"
+
+
 def test_a_safety_gate_ends_with_3_until_a_person_resumes(folder: Path) -> None:
     with running(
         folder, world([customer(number, PaperCutPayAsYouPrint=True) for number in range(101, 113)])
@@ -136,6 +145,7 @@ def test_a_safety_gate_ends_with_3_until_a_person_resumes(folder: Path) -> None:
         assert len(harness.users()) == 13, "nobody may be removed"
 
         assert "Aborted" in printbridge("resume", "london", answer="n\n", code=1).err
+        assert "nobody answered; where nobody can be asked add --yes" in printbridge("resume", "london", code=2).err
         assert "'nothing' is none of charges, remove, rename" in printbridge("resume", "london", "nothing", code=2).err
         resumed = printbridge("resume", "london", "remove", answer="y\n").out
         assert "Site london is stopped for remove: 9 removals" in resumed
@@ -225,7 +235,7 @@ def test_explain_tells_the_way_of_people_and_jobs(folder: Path) -> None:
         assert "sale of 30 cents for customer 101" in job
         assert re.search(r"sending, by dispatcher: POST coworkerproducts\n.*confirmed, by dispatcher: Nexudus cre", job)
         assert re.search(r"Nexudus has sale \d+ \(PB-\w+\): 30 x 0.01, not invoiced yet\.", job)
-        assert "It is held." in printbridge("explain", ref.lower()).out
+        assert ". The cost is no whole number of credits. It is held." in printbridge("explain", ref.lower()).out
         assert "its user was never ours. If a customer printed it: `printbridge held assign 4" in (
             printbridge("explain", "4").out
         )

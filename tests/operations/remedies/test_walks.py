@@ -114,6 +114,13 @@ WALKS: dict[str, tuple[str, ...]] = {
     "held: twin": (
         BOOKS + "rows_that_may_be_one_print_are_retried_or_voided_and_a_row_that_cannot_be_read_is_corrected",
     ),
+    "held: row_missing": (
+        "steps/test_ezeep_refunds.py::test_a_print_that_a_later_report_lacks_is_given_back_by_a_person_or_stays",
+    ),
+    "pages taken back": (
+        "steps/test_ezeep_refunds.py::test_where_two_prints_fit_nothing_is_taken_and_a_person_says_which",
+        "steps/test_ezeep_refunds.py::test_a_row_that_fits_no_print_is_told_until_a_person_says_that_it_is_nothing",
+    ),
     "held: above_max_charge": (RETRIES + "what_a_rule_held_is_let_through_by_a_retry_and_credits_pay_first",),
     "held: customer_gone": (
         RETRIES + "a_customer_who_is_gone_is_held_again_until_back",

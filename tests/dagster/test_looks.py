@@ -45,6 +45,12 @@ def pair() -> Generator[Harness, None, None]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that are not late are heard also on a machine that does other things, too."""
+    monkeypatch.setattr(looking, "PATIENCE_SECONDS", 15.0)
+
+
 @pytest.fixture
 def looks(pair: Harness) -> Looks:
     """The looks of a code server that has just started."""
@@ -136,7 +142,7 @@ def test_a_dead_server_delays_no_look_and_is_asked_less_and_less(
     for look in range(60):
         before, began = pair.calls()["sites"].get("leeds", {}).get("database", 0), time.monotonic()
         answer = looks.asked(instance, quick=True)
-        assert time.monotonic() - began < looking.PATIENCE_SECONDS + 5
+        assert time.monotonic() - began < looking.PATIENCE_SECONDS
         assert reasons(answer) == {"london": "new print jobs"}, f"look {look}: {answer}"
         tries += pair.calls()["sites"].get("leeds", {}).get("database", 0) > before
         pair.advance(seconds=10)
@@ -152,11 +158,11 @@ def test_who_answers_late_is_heard_by_a_later_look(
 ) -> None:
     monkeypatch.setattr(looking, "PATIENCE_SECONDS", 0.3)
     pair.print_job("staff", 5, "leeds")
-    pair.fault("leeds", "database", "delay", times=1, seconds=3)
+    pair.fault("leeds", "database", "delay", times=1, seconds=10)
     began = time.monotonic()
     answer = looks.asked(instance, quick=True)
     assert "leeds" not in reasons(answer)
-    assert time.monotonic() - began < 2, "the others are not kept waiting"
+    assert time.monotonic() - began < 8, "the others are not kept waiting"
     while "leeds" not in (found := reasons(looks.asked(instance, quick=True))):
         assert time.monotonic() - began < 60, "the answer was never heard"
         time.sleep(0.2)

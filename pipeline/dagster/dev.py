@@ -85,7 +85,8 @@ def serve(home: Home, port: int) -> int:
             DAGSTER_DISABLE_TELEMETRY="1", DAGSTER_IS_DEV_CLI="1",
         )  # fmt: skip
         workspace = ("-w", str(home.workspace))
-        daemon = Child("daemon", ("dagster._daemon", "run", *workspace))
+        # What it did is in its storage; a look every few seconds would fill the journal.
+        daemon = Child("daemon", ("dagster._daemon", "run", "--log-level", "warning", *workspace))
         web = Child("web server", ("dagster_webserver", *workspace, "-h", HOST, "-p", str(port)))
         return _kept_up(home, code, daemon, web)
 

@@ -54,12 +54,14 @@ class Look(NamedTuple):
     Attributes:
         reason: why it needs a run; None if it needs none, or this is not known yet.
         failed: whether the reason is a failure, which is tried only now and then.
+        unanswered: whether it is that a server did not answer.
         about_jobs: whether the reason is that jobs are new, or old enough to be charged.
         quiet: why it is not asked for, where there is no reason.
     """
 
     reason: str | None
     failed: bool = False
+    unanswered: bool = False
     about_jobs: bool = False
     quiet: str = "nothing changed"
 
@@ -108,8 +110,10 @@ class Looker:
         self._pool = ThreadPoolExecutor(max_workers=len(sites.names) + 1, thread_name_prefix="look")
         self._asking = threading.Lock()
         self._questions: dict[str, _Question] = {}
-        self._failures: dict[str, int] = {}
         self._rests: dict[str, datetime] = {}
+        """Until when a quick look leaves somebody alone."""
+        self._lengths: dict[str, timedelta] = {}
+        """For how long it does, of those who failed the last time."""
 
     def look(self, now: datetime, *, quick: bool = False) -> dict[str, Look]:
         """Look at every site, at all of them at the same time and for a limited time: a dead server delays nobody.
@@ -133,8 +137,8 @@ class Looker:
             for name, ask in asked.items():
                 question = self._questions.get(name)
                 if question is None or question.answer.done():
-                    if quick and self._rests.get(name, now) > now:
-                        continue
+                    if quick and timedelta(0) < self._rests.get(name, now) - now <= LONGEST_REST:
+                        continue  # a rest that is longer was begun before the clock was set back
                     question = self._questions[name] = _Question(self._pool.submit(ask), time.monotonic())
                     waits.append(question.answer)
                 elif not quick:
@@ -148,12 +152,12 @@ class Looker:
 
     def _note(self, name: str, answer: Any, now: datetime) -> None:
         """Let who failed rest, each time for twice as long; and Nexudus, so that it is not asked more than we may."""
-        failed = isinstance(answer, PrintbridgeError) or (isinstance(answer, Look) and answer.failed)
-        if failed:
-            self._failures[name] = self._failures.get(name, 0) + 1
-            self._rests[name] = now + min(FIRST_REST * 2 ** (self._failures[name] - 1), LONGEST_REST)
+        if isinstance(answer, PrintbridgeError) or (isinstance(answer, Look) and answer.unanswered):
+            last = self._lengths.get(name, FIRST_REST / 2)
+            self._lengths[name] = min(2 * last, LONGEST_REST)
+            self._rests[name] = now + self._lengths[name]
         elif answer is not None:
-            self._failures.pop(name, None)
+            self._lengths.pop(name, None)
             if name == NEXUDUS:
                 minutes = self._requests / self._sites.settings.watch_requests_per_minute
                 self._rests[name] = now + timedelta(minutes=minutes)
@@ -262,7 +266,7 @@ def reason_to_run(site: Site, states: Lists | PrintbridgeError, now: datetime) -
     try:
         newest_job = site.jobs.newest()
     except PrintbridgeError as error:
-        return Look(f"the print jobs could not be looked at: {error.tried}", failed=True)
+        return Look(f"the print jobs could not be looked at: {error.tried}", failed=True, unanswered=True)
     return Look("new print jobs", about_jobs=True) if newest_job != observed.get("jobs") else Look(None)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Generator
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -17,6 +18,7 @@ from pipeline.dagster import looks as asking
 from pipeline.dagster import runs
 from pipeline.dagster.looks import Looks
 from pipeline.steps import look as looking
+from pipeline.steps.look import Looker
 from tests.harness import Harness, telling
 from tests.worlds import LEEDS, credit, customer, world
 
@@ -151,6 +153,32 @@ def test_a_dead_server_delays_no_look_and_is_asked_less_and_less(
         "the schedule asks and tells all the same"
     )
     pair.heal()
+
+
+def test_a_server_that_is_dead_for_a_day_stops_no_look_and_a_clock_set_back_no_watch(
+    pair: Harness, looks: Looks, instance: dg.DagsterInstance
+) -> None:
+    looker = Looker(pair.sites)
+    pair.fault("leeds", "database", "drop_before", times=10_000)
+    pair.print_job("staff", 5)
+    now = pair.sites.clock()
+    for _ in range(60):
+        found = looker.look(now)
+        assert (found["london"].reason, found["leeds"].unanswered) == ("new print jobs", True)
+    pair.heal()
+    assert looker.look(now, quick=True)["leeds"].quiet.startswith("it has not answered yet")
+    asked = looker.look(now - timedelta(hours=2), quick=True)["leeds"]
+    assert asked.quiet == "nothing changed", "a rest that ends in two hours is none"
+
+
+def test_a_run_in_progress_is_no_reason_to_leave_its_site_alone(pair: Harness, looks: Looks) -> None:
+    looker, now = Looker(pair.sites), pair.sites.clock()
+    pair.sync(only=["print_users"])
+    for _ in range(5):
+        assert looker.look(now, quick=True)["london"].reason == "the last run did not finish, or was a dry run"
+    assert pair.sync().ok
+    pair.print_job("staff", 5)
+    assert looker.look(now, quick=True)["london"].reason == "new print jobs", "at once when it has ended"
 
 
 def test_who_answers_late_is_heard_by_a_later_look(

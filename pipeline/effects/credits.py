@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import polars as pl
 
 from pipeline.domain.money.references import KIND_LETTERS, PATTERN, found_in
 from pipeline.effects.effect import CONNECTIONS, Outcome, after_write, attempt, pipelined, settle, store
 from pipeline.errors import MissingError, UnsafeError
+from pipeline.services.nexudus.changes import changed_on
 from pipeline.services.nexudus.client import replacement
 from pipeline.services.nexudus.wire import moment
 from pipeline.site import Site
@@ -55,11 +56,16 @@ class Use:
 
 
 class Intent(TypedDict):
-    """What a write was to do: what was left before and is left after it, and the total that was granted then."""
+    """What a write was to do: what was left before and is left after it, and the total that was granted then.
+
+    Attributes:
+        was: when the record was changed last before, UTC; an older program did not note it.
+    """
 
     before: int
     after: int
     total: int
+    was: NotRequired[str | None]
 
 
 @dataclass(frozen=True)
@@ -193,7 +199,11 @@ def _considered(site: Site, use: Use) -> Write | list[tuple[str, Outcome]]:
             f" back and run `printbridge held retry`, or `printbridge held void`"
         )
         return [(ref, Outcome("held", reason)) for ref in use.refs]
-    intent: Intent = {"before": int(before["RemainingUses"]), "after": after, "total": int(before["TotalUses"])}
+    changed_at = changed_on(before)
+    intent: Intent = {
+        "before": int(before["RemainingUses"]), "after": after, "total": int(before["TotalUses"]),
+        "was": changed_at.isoformat() if changed_at else None,
+    }  # fmt: skip
     return Write(use, before, intent, recreates=site.settings.credit_writeback == "recreate")
 
 
@@ -250,7 +260,8 @@ def _proved(marker: str, intent: Intent, now: Mapping[str, Any]) -> Outcome | No
     remaining, more = int(now["RemainingUses"]), int(now["TotalUses"]) - intent["total"]
     named = found_in(now.get("Notes")) == marker
     if named and remaining == intent["after"] + more:
-        return Outcome("done", json.dumps({"mode": "nexudus", "updated_on": _stamp(now)}), now["Id"])
+        answer = {"mode": "nexudus", "updated_on": _stamp(now), "was": intent.get("was")}
+        return Outcome("done", json.dumps(answer), now["Id"])
     if remaining == intent["before"] + more:
         return _on_ledger() if named else None
     reason = (

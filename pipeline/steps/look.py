@@ -283,11 +283,11 @@ def _is_news(site: Site, what: str, state: Changes, observed: str | None, passed
         return True
     last = max(before, key=lambda each: each.newest or memory.LONG_AGO)
     later = state.since_then(last)
-    if later is None:
+    if later is None or last.newest is None:
         return True
     seen = pl.DataFrame(later, schema={"credit_id": pl.Int64, "changed_at": pl.Datetime("us", "UTC")}, orient="row")
     with site.store.connect() as con:
-        if writebacks.concerned(con, site.key, seen, shares=site.rules.shares_credits):
+        if writebacks.concerned(con, site.key, seen, last.newest, shares=site.rules.shares_credits):
             return True
     text = json.dumps({what: state._replace(total=last.total).as_text()})
     site.store.commit(lambda con: memory.remember(con, site.key, memory.PASSED, text, site.clock()))

@@ -17,6 +17,7 @@ import pytest
 from pipeline.dagster import looks as asking
 from pipeline.dagster import runs
 from pipeline.dagster.looks import Looks
+from pipeline.dagster.runs import SYNC
 from pipeline.steps import look as looking
 from pipeline.steps.look import Looker
 from tests.harness import Harness, telling
@@ -254,6 +255,26 @@ def test_a_credit_that_we_lowered_wakes_nobody_and_one_that_somebody_else_change
     pair.edit("coworkerextraservices", 402, RemainingUses=450 - by_watch)
     pair.advance(seconds=15)
     assert reasons(looks.asked(instance, quick=by_watch)) == dict.fromkeys(SITES, "credits changed in Nexudus")
+
+
+@pytest.mark.parametrize("also_before", [False, True])
+def test_a_credit_that_somebody_topped_up_before_we_lowered_it_wakes_its_site(
+    pair: Harness, looks: Looks, instance: dg.DagsterInstance, *, also_before: bool
+) -> None:
+    """The top-up comes between the read of a run and its write, so that our own write is the last change."""
+    for topped_up in (False, True) if also_before else (True,):
+        pair.print_job("c101@example.com", 30)
+        pair.sync(only=SYNC[: SYNC.index("nexudus_print_charges")])
+        if topped_up:
+            left = pair.credits()[401]
+            pair.advance(seconds=5)
+            pair.edit("coworkerextraservices", 401, RemainingUses=left + 200, TotalUses=left + 700)
+        pair.advance(seconds=5)
+        pair.sync(only=SYNC[SYNC.index("nexudus_print_charges") :])
+    assert pair.users()["c101@example.com"]["balance"] < pair.credits()[401]
+    assert reasons(quick(pair, looks, instance))["london"] == "credits changed in Nexudus"
+    assert pair.sync().ok
+    assert pair.users()["c101@example.com"]["balance"] == pair.credits()[401]
 
 
 def test_a_credit_that_another_site_lowered_wakes_a_site_where_its_holder_prints(instance: dg.DagsterInstance) -> None:

@@ -197,44 +197,45 @@ def contained_uses(con: Connection, grants: pl.DataFrame) -> pl.DataFrame:
 def _uses(con: Connection, grants: pl.DataFrame) -> pl.DataFrame:
     con.register("extract", grants.select("credit_id", "updated_on", "read_at"))
     try:
-        return query(
-            con,
-            f"""
-            WITH line AS (SELECT * FROM ({LINES}) WHERE kind IN ('credit', 'undo_credit')),
-            told AS (
-                SELECT l.*, used.state AS used_state, CASE WHEN json_valid(l.detail) THEN l.detail END AS answer
-                FROM line l LEFT JOIN line used ON used.ref = l.undoes
-            ),
-            seen AS (
-                SELECT *, coalesce(json_extract_string(answer, '$.mode') = 'ledger', false) AS on_ledger,
-                    read_at >= happened_at AS read_since,
-                    date_trunc('second', updated_on) >= date_trunc('second',
-                        CAST(json_extract_string(answer, '$.updated_on') AS TIMESTAMPTZ)) AS changed_since
-                FROM told LEFT JOIN extract USING (credit_id)
-            ),
-            counted AS (
-                SELECT credit_id, CASE WHEN kind = 'credit' THEN amount_cents ELSE -amount_cents END AS cents,
-                    CASE WHEN state IN ('void', 'held') THEN 'nowhere'
-                         WHEN kind = 'undo_credit' AND (state <> 'confirmed' OR used_state = 'void') THEN 'nowhere'
-                         WHEN state IN ('priced', 'sending', 'unknown') OR on_ledger THEN 'open'
-                         WHEN coalesce(changed_since AND read_since, true) THEN 'contained'
-                         ELSE 'open'
-                    END AS place,
-                    CASE WHEN state IN ('sending', 'unknown', 'held') THEN false
-                         WHEN state = 'confirmed' AND NOT on_ledger
-                         THEN NOT coalesce(changed_since AND NOT read_since, false)
-                         ELSE true
-                    END AS sure
-                FROM seen
-            )
-            SELECT credit_id, CAST(sum(cents) FILTER (place = 'open') AS BIGINT) AS open_cents,
-                CAST(coalesce(sum(cents) FILTER (place = 'contained'), 0) AS BIGINT) AS used_cents,
-                bool_and(sure) AS sure
-            FROM counted GROUP BY credit_id ORDER BY credit_id
-            """,  # noqa: S608 - the text is this module's own
-        )
+        return query(con, "WITH whole AS (" + LINES + _USES)
     finally:
         con.unregister("extract")
+
+
+_USES = """),
+line AS (SELECT * FROM whole WHERE kind IN ('credit', 'undo_credit')),
+told AS (
+    SELECT l.*, used.state AS used_state, CASE WHEN json_valid(l.detail) THEN l.detail END AS answer
+    FROM line l LEFT JOIN line used ON used.ref = l.undoes
+),
+seen AS (
+    SELECT *, coalesce(json_extract_string(answer, '$.mode') = 'ledger', false) AS on_ledger,
+        read_at >= happened_at AS read_since,
+        date_trunc('second', updated_on) >= date_trunc('second',
+            CAST(json_extract_string(answer, '$.updated_on') AS TIMESTAMPTZ)) AS changed_since
+    FROM told LEFT JOIN extract USING (credit_id)
+),
+counted AS (
+    SELECT credit_id, CASE WHEN kind = 'credit' THEN amount_cents ELSE -amount_cents END AS cents,
+        CASE WHEN state IN ('void', 'held') THEN 'nowhere'
+             WHEN kind = 'undo_credit' AND (state <> 'confirmed' OR used_state = 'void') THEN 'nowhere'
+             WHEN state IN ('priced', 'sending', 'unknown') OR on_ledger THEN 'open'
+             WHEN coalesce(changed_since AND read_since, true) THEN 'contained'
+             ELSE 'open'
+        END AS place,
+        CASE WHEN state IN ('sending', 'unknown', 'held') THEN false
+             WHEN state = 'confirmed' AND NOT on_ledger
+             THEN NOT coalesce(changed_since AND NOT read_since, false)
+             ELSE true
+        END AS sure
+    FROM seen
+)
+SELECT credit_id, CAST(sum(cents) FILTER (place = 'open') AS BIGINT) AS open_cents,
+    CAST(coalesce(sum(cents) FILTER (place = 'contained'), 0) AS BIGINT) AS used_cents,
+    bool_and(sure) AS sure
+FROM counted GROUP BY credit_id ORDER BY credit_id
+"""
+"""What each credit was used for in the ledger, and how much of it an extract contains."""
 
 
 def states_of(charges: pl.DataFrame) -> dict[str, int]:
@@ -294,16 +295,19 @@ def newest_sales(
     """
     return query(
         con,
-        f"""
-        WITH sent AS (SELECT ref, min(happened_at) AS sent_at FROM charge_event WHERE state = 'sending' GROUP BY ref)
-        SELECT l.ref, l.remote_id FROM ({LINES}) l LEFT JOIN sent USING (ref)
-        WHERE l.site = $site AND l.kind = 'sale' AND l.state IN ('confirmed', 'invoiced') AND l.remote_id IS NOT NULL
-            AND coalesce(sent_at, l.printed_at) >= $since AND l.happened_at <= $until
-            AND coalesce(list_contains($products, l.product_id), true)
-        ORDER BY coalesce(sent_at, l.printed_at) DESC, l.ref LIMIT 3
-        """,  # noqa: S608 - the text is this module's own
+        "WITH whole AS (" + LINES + _KNOWN_SALES,
         site=site, since=since, until=until, products=list(products),
     )  # fmt: skip
+
+
+_KNOWN_SALES = """),
+sent AS (SELECT ref, min(happened_at) AS sent_at FROM charge_event WHERE state = 'sending' GROUP BY ref)
+SELECT l.ref, l.remote_id FROM whole l LEFT JOIN sent USING (ref)
+WHERE l.site = $site AND l.kind = 'sale' AND l.state IN ('confirmed', 'invoiced') AND l.remote_id IS NOT NULL
+    AND coalesce(sent_at, l.printed_at) >= $since AND l.happened_at <= $until
+    AND coalesce(list_contains($products, l.product_id), true)
+ORDER BY coalesce(sent_at, l.printed_at) DESC, l.ref LIMIT 3
+"""
 
 
 def by_hand(con: Connection, refs: list[str]) -> list[str]:

@@ -155,20 +155,26 @@ def ownerless(
     con.register("ours", names.select("username").unique())
     con.register("times", times)
     try:
-        return query(con, _COUNTING + _OWNERLESS, site=site, since=since, examples=examples)
+        return query(con, _COUNTING + _CHARGED + _OWNERLESS, site=site, since=since, examples=examples)
     finally:
         con.unregister("times")
         con.unregister("ours")
 
 
+_CHARGED = """,
+charged AS (
+    SELECT *, (printed_at, job_id) AS place FROM counting
+    WHERE EXISTS (FROM times WHERE printed_at >= times.since AND printed_at < coalesce(times.until, 'infinity'))
+)
+"""
+"""Of these, the jobs of the times in which the site charged."""
+
 _OWNERLESS = """,
 nobodys AS (
-    SELECT {job_id: job_id, printed_at: printed_at, printer: printer, cost: cost} AS job, cost,
-        (printed_at, job_id) AS place,
+    SELECT {job_id: job_id, printed_at: printed_at, printer: printer, cost: cost} AS job, cost, place,
         CASE WHEN shared_account THEN 'shared account' ELSE 'never ours' END AS why
-    FROM counting
+    FROM charged
     WHERE (shared_account OR username NOT IN (SELECT username FROM ours))
-        AND EXISTS (FROM times WHERE printed_at >= times.since AND printed_at < coalesce(times.until, 'infinity'))
         AND job_id NOT IN (SELECT job_id FROM assignment_event WHERE site = $site)
 )
 SELECT why, count(*) AS jobs, coalesce(sum(cost), 0) AS cost, min_by(job, place, $examples) AS first
@@ -191,16 +197,15 @@ def free_printers(con: Connection, site: str, since: datetime, times: pl.DataFra
     """
     con.register("times", times)
     try:
-        return query(con, _COUNTING + _FREE_PRINTERS, site=site, since=since, in_a_row=in_a_row)
+        return query(con, _COUNTING + _CHARGED + _FREE_PRINTERS, site=site, since=since, in_a_row=in_a_row)
     finally:
         con.unregister("times")
 
 
 _FREE_PRINTERS = """,
 lately AS (
-    SELECT printer, printed_at, job_id, cost, (printed_at, job_id) AS place FROM counting
+    SELECT printer, printed_at, job_id, cost, place FROM charged
     WHERE printed_at >= $since AND job_type IN ('PRINT', 'COPY') AND pages > 0
-        AND EXISTS (FROM times WHERE printed_at >= times.since AND printed_at < coalesce(times.until, 'infinity'))
 ),
 paid AS (SELECT printer, max(place) AS last FROM lately WHERE cost IS DISTINCT FROM 0 GROUP BY printer)
 SELECT printer, count(*) AS jobs, min(printed_at) AS since, max_by(job_id, place) AS job_id

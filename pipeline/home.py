@@ -99,14 +99,21 @@ def prepared_home() -> Home:
             pass  # before anything is sent, for what is done must be noted here; and before anything is changed
         if not dagster_yaml.exists():
             _refuse_if_foreign(state.path)
-            dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
+            _write_settings(dagster_yaml)
         elif sha256(dagster_yaml.read_bytes()).hexdigest() in FORMER:
-            dagster_yaml.write_text(DAGSTER_YAML, "utf-8")
+            _write_settings(dagster_yaml)
         state.path.chmod(0o700)  # a checkout brings the folder with it, open to others
     except OSError as error:
         raise _unusable(state, error) from error
     os.environ["DAGSTER_HOME"] = str(state.path)
     return state
+
+
+def _write_settings(place: Path) -> None:
+    """Whole or not at all: Dagster does not start with half of them."""
+    part = place.with_suffix(".part")
+    part.write_text(DAGSTER_YAML, "utf-8")
+    part.replace(place)
 
 
 def unusable(error: BaseException) -> ConfigError | None:

@@ -73,7 +73,8 @@ class WarmLauncher(RunLauncher[dg.DagsterInstance], ConfigurableClass):
         if origin is None:
             raise dg.DagsterInvariantViolationError(f"run {run.run_id} does not say where its job is defined")
         words = serialize_value(ExecuteRunArgs(origin, run.run_id, ref, set_exit_code_on_failure=True))
-        self._processes = {id_: each for id_, each in self._processes.items() if each.is_alive()}
+        for ended in [id_ for id_, each in list(self._processes.items()) if not each.is_alive()]:
+            self._processes.pop(ended, None)  # the queue launches from several threads
         self._processes[run.run_id] = self._started((words, run.run_id, ref), runs.lock_of(run.run_id))
 
     def _started(self, words: tuple[str, str, InstanceRef], name: str) -> BaseProcess:

@@ -84,9 +84,9 @@ def _end(error: PrintbridgeError) -> NoReturn:
     kind = type(error).__name__.removesuffix("Error")
     typer.echo(f"{kind}: {error}", err=True)
     if "--json" in sys.argv:  # whoever reads the document reads nothing else
-        typer.echo(
-            json.dumps({"error": kind.lower(), "tried": error.tried, "remedy": error.remedy}, ensure_ascii=False)
-        )
+        from pipeline.cli import console
+
+        console.document({"error": kind.lower(), "tried": error.tried, "remedy": error.remedy})
     raise SystemExit(exit_code(error)) from None
 
 

@@ -19,18 +19,15 @@ WITH answer AS (
     WHERE event.state = 'confirmed'
 ),
 own AS (
-    SELECT DISTINCT site, credit_id,
+    SELECT site, credit_id,
         date_trunc('second', CAST(json_extract_string(detail, '$.updated_on') AS TIMESTAMPTZ)) AS changed_at,
         date_trunc('second', CAST(json_extract_string(detail, '$.was') AS TIMESTAMPTZ)) AS was
     FROM answer WHERE json_extract_string(detail, '$.mode') = 'nexudus'
 ),
-over_news AS (
-    SELECT DISTINCT write.credit_id FROM own AS write LEFT JOIN own AS before
-        ON before.site = write.site AND before.credit_id = write.credit_id AND before.changed_at = write.was
-    WHERE write.site = $site AND write.changed_at > $since
-        AND (write.was IS NULL OR (write.was > $since AND before.credit_id IS NULL))
+ours AS (
+    SELECT credit_id, changed_at, bool_or(site = $site) AS mine, coalesce(bool_and(was <= $since), false) AS over_read
+    FROM own GROUP BY ALL
 ),
-ours AS (SELECT credit_id, changed_at, bool_or(site = $site) AS mine FROM own GROUP BY ALL),
 held AS (
     SELECT granted.credit_id, granted.coworker_id, customer.email_key
     FROM nexudus_credits AS granted LEFT JOIN nexudus_customers AS customer USING (coworker_id)
@@ -41,8 +38,8 @@ here AS (
     UNION SELECT credit_id FROM held JOIN nexudus_teams AS team ON team.payer_id = held.coworker_id WHERE $shares
 )
 SELECT count(*) FROM seen LEFT JOIN ours USING (credit_id, changed_at) LEFT JOIN held USING (credit_id)
-    LEFT JOIN here USING (credit_id) LEFT JOIN over_news USING (credit_id)
-WHERE mine IS NULL OR (mine AND over_news.credit_id IS NOT NULL)
+    LEFT JOIN here USING (credit_id)
+WHERE mine IS NULL OR (mine AND NOT over_read)
     OR (NOT mine AND (held.credit_id IS NULL OR here.credit_id IS NOT NULL))
 """
 

@@ -10,7 +10,7 @@ seconds stops every other site (`stack.md` 3.2).
 from __future__ import annotations
 
 import contextlib
-import random
+import secrets
 import sys
 import threading
 import time
@@ -37,6 +37,8 @@ SMALL = 64 * 1024 * 1024
 """Up to this size a file is read by one thread: to wake others costs a third of a run in which nothing happens."""
 
 _LOCKED = "Could not set lock"
+_CHANCE = secrets.SystemRandom()
+"""Spreads the tries of several processes, also of copies of one."""
 _IN_PROCESS = threading.RLock()
 """Threads take turns, too: they share one engine, and the lock on a file is one of processes."""
 
@@ -160,7 +162,7 @@ class Warehouse:
                         "close any other program that has the file open (people and BI tools read the exports); "
                         "the next run tries again",
                     ) from error
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            time.sleep(pause * _CHANCE.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 0.25)
 
     def _attached(self) -> Connection:

@@ -18,9 +18,7 @@ import polars as pl
 
 from pipeline.reports import sheets
 from pipeline.reports.cells import write_csv
-from pipeline.reports.page import page
 from pipeline.reports.title import Title
-from pipeline.reports.workbook import write_workbook
 from pipeline.site import Site, Sites
 from pipeline.store import jobs, memory
 from pipeline.store.sql import read
@@ -57,6 +55,10 @@ def report_all(sites: Sites, month: str) -> Report:
 
 
 def _report(sites: Sites, chosen: Sequence[Site], month: str, name: str, scope: str) -> Report:
+    # Loaded only here, so that no other run pays for charts and spreadsheets.
+    from pipeline.reports.page import page  # noqa: PLC0415 - heavy
+    from pipeline.reports.workbook import write_workbook  # noqa: PLC0415 - heavy
+
     folder = sites.home.exports / month / name
     of_sites = [_of_site(site, month) for site in chosen]
     made = sheets.together([now for now, _ in of_sites])
